@@ -213,6 +213,9 @@ type rows struct {
 }
 
 func (r *rows) read(b backend.Backend, t backend.Tensor, vocab int) error {
+	if t.Rows == 0 { // nothing was wanted
+		return nil
+	}
 	if n := t.Rows * t.Cols; cap(r.f) < n {
 		r.f = make([]float32, n)
 	} else {
