@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"mustafar/backend"
@@ -42,7 +43,7 @@ var architectures = []string{"llama"}
 func ReadConfig(f *gguf.File) (Config, error) {
 	r := reader{f: f}
 	c := Config{Arch: r.str("general.architecture"), Name: r.strOr("general.name", "")}
-	if r.err == nil && !contains(architectures, c.Arch) {
+	if r.err == nil && !slices.Contains(architectures, c.Arch) {
 		return c, fmt.Errorf("model: %s: architecture %q is not supported (have %s)", f.Path, c.Arch, strings.Join(architectures, ", "))
 	}
 	r.prefix = c.Arch + "."
@@ -178,13 +179,4 @@ func (r *reader) countOr(key string, def int) int {
 		return def
 	}
 	return r.count(key, 1<<20)
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
