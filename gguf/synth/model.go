@@ -106,7 +106,8 @@ func (m Model) vocabulary() (tokens []string, scores []float32, kinds []int32) {
 	return tokens, scores, kinds
 }
 
-// tensors draws the weights so that activations keep their size from layer to layer.
+// tensors draws the weights so that attention is neither uniform nor one-hot, logits have a standard deviation of 2, and, as in a trained model, a layer
+// adds a little to the residual stream: random layers of equal weight would make ten times as much of a rounding error.
 func (m Model) tensors() (ts []gguf.Tensor) {
 	r := rand.New(rand.NewPCG(m.Seed, 0x6d75737461666172))
 	add := func(name string, typ gguf.Type, std float64, shape ...int) {
@@ -114,15 +115,17 @@ func (m Model) tensors() (ts []gguf.Tensor) {
 		for _, d := range shape[1:] {
 			rows *= d
 		}
-		ts = append(ts, gguf.Tensor{Name: name, Type: typ, Shape: shape, Data: Rows(r, typ, shape[0], rows, std)})
+		data := Rows(r, typ, shape[0], rows, std)
+		centre(typ, data)
+		ts = append(ts, gguf.Tensor{Name: name, Type: typ, Shape: shape, Data: data})
 	}
 	matrix := func(name string, gain float64, shape ...int) {
 		add(name, m.TypeOf(name, shape[0]), gain/math.Sqrt(float64(shape[0])), shape...)
 	}
-	norm := func(name string) {
+	norm := func(name string, gain float64) { // random signs: what a tied embedding finds likeliest is not the token itself
 		x := Normals(r, m.Embd, 0.1)
 		for i := range x {
-			x[i]++
+			x[i] = (1 + x[i]) * float32(gain) * float32(1-2*int(r.Uint64()&1))
 		}
 		ts = append(ts, gguf.Tensor{Name: name, Type: gguf.F32, Shape: []int{m.Embd}, Data: gguf.Quantize(gguf.F32, x)})
 	}
@@ -130,26 +133,26 @@ func (m Model) tensors() (ts []gguf.Tensor) {
 	matrix("token_embd.weight", math.Sqrt(float64(m.Embd)), m.Embd, m.Vocab)
 	for i := range m.Layers {
 		blk := func(name string) string { return fmt.Sprintf("blk.%d.%s.weight", i, name) }
-		norm(blk("attn_norm"))
-		matrix(blk("attn_q"), 1.5, m.Embd, q)
-		matrix(blk("attn_k"), 1.5, m.Embd, kv)
+		norm(blk("attn_norm"), 1)
+		matrix(blk("attn_q"), 1.25, m.Embd, q)
+		matrix(blk("attn_k"), 1.25, m.Embd, kv)
 		matrix(blk("attn_v"), 1, m.Embd, kv)
-		matrix(blk("attn_output"), 1, q, m.Embd)
-		norm(blk("ffn_norm"))
+		matrix(blk("attn_output"), 0.3, q, m.Embd)
+		norm(blk("ffn_norm"), 1)
 		if m.Experts > 0 {
-			add(blk("ffn_gate_inp"), gguf.F32, 1/math.Sqrt(float64(m.Embd)), m.Embd, m.Experts)
+			add(blk("ffn_gate_inp"), gguf.F32, 4/math.Sqrt(float64(m.Embd)), m.Embd, m.Experts)
 			matrix(blk("ffn_gate_exps"), 1, m.Embd, m.FF, m.Experts)
 			matrix(blk("ffn_up_exps"), 1, m.Embd, m.FF, m.Experts)
-			matrix(blk("ffn_down_exps"), 1, m.FF, m.Embd, m.Experts)
+			matrix(blk("ffn_down_exps"), 0.25, m.FF, m.Embd, m.Experts)
 		} else {
 			matrix(blk("ffn_gate"), 1, m.Embd, m.FF)
 			matrix(blk("ffn_up"), 1, m.Embd, m.FF)
-			matrix(blk("ffn_down"), 1, m.FF, m.Embd)
+			matrix(blk("ffn_down"), 0.25, m.FF, m.Embd)
 		}
 	}
-	norm("output_norm.weight")
+	norm("output_norm.weight", 2/math.Sqrt(float64(m.Embd)))
 	if m.OwnOutput {
-		matrix("output.weight", 2, m.Embd, m.Vocab)
+		matrix("output.weight", math.Sqrt(float64(m.Embd)), m.Embd, m.Vocab)
 	}
 	if m.RopeFactors {
 		f := make([]float32, m.HeadDim/2)
