@@ -33,32 +33,54 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"run", "-m MODEL (-p TEXT | -f FILE | stdin)", "complete one prompt and stream the text", runCommand},
-		{"compare", "-m MODEL (-p TEXT | -f FILE) [--caches LIST]", "dense against sparse on the same prompt: memory, speed, divergence, text", compareCommand},
+		{"compare", "-m MODEL (-p TEXT | -f FILE | stdin) [--caches LIST]", "dense against sparse on the same prompt: memory, speed, divergence, text", compareCommand},
 		{"perplexity", "-m MODEL (-f FILE | --ids IDS.json) [--kl]", "perplexity, and KL divergence from the dense cache", perplexityCommand},
 		{"inspect", "MODEL", "metadata, tensors and types, KV bytes at context lengths under each cache", inspectCommand},
 		{"tokenize", "-m MODEL (TEXT | -f FILE | stdin)", "ids of a text, one JSON array on one line", tokenizeCommand},
 		{"version", "", "build, CPU level, CUDA library and device", versionCommand},
+		{"help", "[COMMAND]", "the tasks, or a command's flags with their defaults", helpCommand},
 	}
 }
 
 // env is where a command reads and writes.
 type env struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
-	terminal       bool // stderr is one: progress bars may be drawn
+	stdin    io.Reader
+	stdout   *output
+	stderr   io.Writer
+	terminal *os.File // stderr itself where that is a terminal: progress bars may be drawn; nil elsewhere
 }
 
-// errUsage marks errors in the words of a command line.
-type errUsage struct{ error }
+// output is stdout. Its first failure sticks, makes later writes do nothing, and is reported by Main: a command need not look at every write.
+type output struct {
+	w   io.Writer
+	err error
+}
 
-func usagef(format string, args ...any) error { return errUsage{fmt.Errorf(format, args...)} }
+func (o *output) Write(b []byte) (n int, err error) {
+	if o.err == nil {
+		n, o.err = o.w.Write(b)
+	}
+	return n, o.err
+}
 
-// errInterrupted is returned by a command that Ctrl-C ended cleanly.
-var errInterrupted = errors.New("interrupted")
+// usageError marks errors in the words of a command line.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+var (
+	// errInterrupted is returned by a command that Ctrl-C ended cleanly.
+	errInterrupted = errors.New("interrupted")
+	// errHelp is returned by a command that printed its help instead.
+	errHelp = errors.New("help")
+)
 
 // Main runs the program with the arguments behind its name and returns its exit code.
 func Main(args []string) (code int) {
-	e := &env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, terminal: term.IsTerminal(int(os.Stderr.Fd()))}
+	e := &env{stdin: os.Stdin, stdout: &output{w: os.Stdout}, stderr: os.Stderr}
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		e.terminal = os.Stderr
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			fmt.Fprintf(e.stderr, "mustafar: internal error: %v (this is a bug: please report it with the command line; MUSTAFAR_TRACE=1 shows where)\n", r)
@@ -68,60 +90,65 @@ func Main(args []string) (code int) {
 			code = exitFailed
 		}
 	}()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{syscall.SIGTERM}
+	if !signal.Ignored(os.Interrupt) { // a shell's background job leaves Ctrl-C to others
+		signals = append(signals, os.Interrupt)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
-	return exitCode(e, dispatch(ctx, e, args))
+	err := dispatch(ctx, e, args)
+	if e.stdout.err != nil {
+		err = fmt.Errorf("writing the answer: %w", e.stdout.err)
+	}
+	return exitCode(e, err)
 }
 
 func exitCode(e *env, err error) int {
-	var usage errUsage
+	var usage usageError
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, errHelp):
 		return exitOK
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &usage):
-		fmt.Fprintf(e.stderr, "mustafar: %v\n", err)
-		return exitUsage
-	default:
-		fmt.Fprintf(e.stderr, "mustafar: %v\n", err)
-		return exitFailed
 	}
+	fmt.Fprintf(e.stderr, "mustafar: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
 }
 
 func dispatch(ctx context.Context, e *env, args []string) error {
 	if len(args) == 0 {
-		printTasks(e.stdout)
-		return nil
+		return helpCommand(ctx, e, nil)
 	}
 	name, rest := args[0], args[1:]
 	switch name {
-	case "help", "-h", "-help", "--help":
-		if len(rest) == 0 {
-			printTasks(e.stdout)
-			return nil
-		}
-		name, rest = rest[0], []string{"-h"}
+	case "-h", "-help", "--help":
+		name = "help"
 	case "-version", "--version":
 		name = "version"
 	}
+	var names []string
 	for _, c := range commands() {
 		if c.name == name {
 			return c.run(ctx, e, rest)
 		}
-	}
-	var names []string
-	for _, c := range commands() {
 		names = append(names, c.name)
 	}
 	return usagef("%q is no command (have %s): run mustafar help", name, strings.Join(names, ", "))
 }
 
-func printTasks(w io.Writer) {
-	fmt.Fprint(w, "mustafar runs Llama and Mistral models from GGUF files with a bitmap-sparse KV cache.\n\n")
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  mustafar %-11s %s\n  %20s %s\n", c.name, c.args, "", c.job)
+// helpCommand prints the tasks, or the help of one.
+func helpCommand(ctx context.Context, e *env, args []string) error {
+	if len(args) > 0 && args[0] != "help" {
+		return dispatch(ctx, e, []string{args[0], "-h"})
 	}
-	fmt.Fprint(w, "\nmustafar help COMMAND lists its flags with their defaults.\n")
+	fmt.Fprint(e.stdout, "mustafar runs Llama and Mistral models from GGUF files with a bitmap-sparse KV cache.\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(e.stdout, "  %s\n  %20s %s\n", strings.TrimSpace(fmt.Sprintf("mustafar %-11s %s", c.name, c.args)), "", c.job)
+	}
+	fmt.Fprint(e.stdout, "\nExit: 0 good, 1 failed, 2 wrong usage, 130 interrupted.\n")
+	return nil
 }

@@ -5,24 +5,30 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // flags is a command's flag set, with its flags in groups for the help.
 type flags struct {
-	set    *flag.FlagSet
-	cmd    string
-	group  string
-	listed []listed
+	cmd     string
+	set     *flag.FlagSet
+	group   string
+	options []*option
+	logFile string
 }
 
-type listed struct {
-	group, names, arg, usage, def string
+// option is one flag under all its names.
+type option struct {
+	names                   []string // as one types them: -n, --predict
+	group, arg, usage, init string
+	given                   bool
 }
 
 func newFlags(cmd string) *flags {
-	f := &flags{set: flag.NewFlagSet(cmd, flag.ContinueOnError), cmd: cmd}
+	f := &flags{cmd: cmd, set: flag.NewFlagSet(cmd, flag.ContinueOnError)}
 	f.set.SetOutput(io.Discard)
 	return f
 }
@@ -30,119 +36,144 @@ func newFlags(cmd string) *flags {
 // in starts a group of the help.
 func (f *flags) in(group string) { f.group = group }
 
-// add registers one flag under all its names, separated by commas.
-func (f *flags) add(names, arg, usage, def string, register func(name string)) {
-	all := strings.Split(names, ",")
-	for _, name := range all {
-		register(name)
+// add registers a flag under its names, "-n, --predict"; set is called at every occurrence. A flag without arg is a switch and gets "true" or "false".
+func (f *flags) add(names, arg, usage, init string, set func(string) error) {
+	o := &option{strings.Split(names, ", "), f.group, arg, usage, init, false}
+	f.options = append(f.options, o)
+	seen := func(s string) error {
+		o.given = true
+		return set(s)
 	}
-	f.listed = append(f.listed, listed{f.group, dashed(all), arg, usage, def})
-}
-
-func dashed(names []string) string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = "-" + n
-		if len(n) > 3 {
-			out[i] = "--" + n
+	for _, name := range o.names {
+		if name = strings.TrimLeft(name, "-"); arg == "" {
+			f.set.BoolFunc(name, "", seen)
+		} else {
+			f.set.Func(name, "", seen)
 		}
 	}
-	return strings.Join(out, ", ")
 }
 
-func (f *flags) str(p *string, names, arg, usage, def string) {
-	f.add(names, arg, usage, def, func(n string) { f.set.StringVar(p, n, def, "") })
+func (f *flags) str(p *string, names, arg, usage, init string) {
+	*p = init
+	f.add(names, arg, usage, init, func(s string) error {
+		*p = s
+		return nil
+	})
 }
 
-func (f *flags) integer(p *int, names, usage string, def int) {
-	f.add(names, "N", usage, strconv.Itoa(def), func(n string) { f.set.IntVar(p, n, def, "") })
+// choice is a flag that takes one of few words; words are they, separated by |.
+func (f *flags) choice(p *string, names, words, usage, init string) {
+	*p = init
+	f.add(names, words, usage, init, func(s string) error {
+		if !slices.Contains(strings.Split(words, "|"), s) {
+			return errors.New("want " + strings.ReplaceAll(words, "|", " or "))
+		}
+		*p = s
+		return nil
+	})
 }
 
-func (f *flags) float32(p *float32, names, usage string, def float32) {
-	*p = def
-	f.add(names, "X", usage, strconv.FormatFloat(float64(def), 'g', -1, 32), func(n string) {
-		f.set.Func(n, "", func(s string) error {
-			v, err := strconv.ParseFloat(s, 32)
-			*p = float32(v)
-			return err
-		})
+// integer is a flag of a whole number, least or more.
+func (f *flags) integer(p *int, names, usage string, init, least int) {
+	*p = init
+	f.add(names, "N", usage, strconv.Itoa(init), func(s string) error {
+		n, err := strconv.Atoi(s)
+		switch {
+		case err != nil:
+			return errors.New("want a whole number")
+		case n < least:
+			return fmt.Errorf("want %d or more", least)
+		}
+		*p = n
+		return nil
+	})
+}
+
+func (f *flags) float32(p *float32, names, usage string, init float32) {
+	*p = init
+	f.add(names, "X", usage, strconv.FormatFloat(float64(init), 'g', -1, 32), func(s string) error {
+		x, err := strconv.ParseFloat(s, 32)
+		if err != nil {
+			return errors.New("want a number")
+		}
+		*p = float32(x)
+		return nil
 	})
 }
 
 func (f *flags) boolean(p *bool, names, usage string) {
-	f.add(names, "", usage, "", func(n string) { f.set.BoolVar(p, n, false, "") })
-}
-
-// each calls set for every occurrence of the flag.
-func (f *flags) each(names, arg, usage, def string, set func(string) error) {
-	f.add(names, arg, usage, def, func(n string) { f.set.Func(n, "", set) })
-}
-
-// given reports whether the flag of this name, or an alias that shares its variable, stood on the command line.
-func (f *flags) given(names ...string) bool {
-	found := false
-	f.set.Visit(func(g *flag.Flag) {
-		for _, n := range names {
-			found = found || g.Name == n
+	f.add(names, "", usage, "", func(s string) (err error) {
+		if *p, err = strconv.ParseBool(s); err != nil {
+			return errors.New("want nothing, or =true or =false")
 		}
+		return nil
 	})
-	return found
 }
 
-// errHelp is returned by parse when help was asked for and printed.
-var errHelp = errors.New("help")
+// given reports whether a flag stood on the command line, under any of its names.
+func (f *flags) given(name string) bool {
+	for _, o := range f.options {
+		if slices.Contains(o.names, name) {
+			return o.given
+		}
+	}
+	panic("cli: no flag " + name)
+}
 
-// parse reads args, which may mix flags and words, and returns the words.
+// parse reads args, which may mix flags and words, and returns the words; behind -- all are words. From then on what goes to stderr also goes to
+// the log file, if one is wanted.
 func (f *flags) parse(e *env, args []string) (words []string, err error) {
+	var color string
+	f.in("Logging")
+	f.str(&f.logFile, "--log-file", "FILE", "write what goes to stderr, but for progress bars, to a file too", "")
+	f.choice(&color, "--color", "auto|on|off", "accepted for llama.cpp's sake: nothing here is coloured", "auto")
 	for len(args) > 0 {
-		if err := f.set.Parse(args); err != nil {
-			if errors.Is(err, flag.ErrHelp) {
-				f.printHelp(e.stdout)
-				return nil, errHelp
-			}
+		err := f.set.Parse(args)
+		if errors.Is(err, flag.ErrHelp) {
+			f.printHelp(e.stdout)
+			return nil, errHelp
+		}
+		if err != nil {
 			return nil, usagef("%s: %v: run mustafar help %s", f.cmd, err, f.cmd)
 		}
 		rest := f.set.Args()
-		if len(rest) > 0 && len(args) > len(rest) && args[len(args)-len(rest)-1] == "--" {
-			return append(words, rest...), nil
-		}
-		if len(rest) == 0 {
+		if n := len(args) - len(rest); len(rest) == 0 || n > 0 && args[n-1] == "--" {
+			words = append(words, rest...)
 			break
 		}
 		words, args = append(words, rest[0]), rest[1:]
 	}
+	if f.logFile != "" {
+		file, err := os.Create(f.logFile)
+		if err != nil {
+			return nil, fmt.Errorf("--log-file: %w", err)
+		}
+		e.stderr = io.MultiWriter(e.stderr, file)
+	}
 	return words, nil
 }
 
+// printHelp lists the flags by group: names, argument, meaning and, in parentheses, the default.
 func (f *flags) printHelp(w io.Writer) {
 	for _, c := range commands() {
 		if c.name == f.cmd {
-			fmt.Fprintf(w, "mustafar %s %s\n%s\n", c.name, c.args, c.job)
+			fmt.Fprintf(w, "mustafar %s\n%s\n", strings.TrimSpace(c.name+" "+c.args), c.job)
 		}
 	}
+	const width = 30
 	group := ""
-	for _, l := range f.listed {
-		if l.group != group {
-			group = l.group
+	for _, o := range f.options {
+		if o.group != group {
+			group = o.group
 			fmt.Fprintf(w, "\n%s\n", group)
 		}
-		head := strings.TrimSpace(l.names + " " + l.arg)
-		def := ""
-		if l.def != "" {
-			def = " (" + l.def + ")"
+		head, tail := strings.TrimSpace(strings.Join(o.names, ", ")+" "+o.arg), o.usage
+		if o.init != "" {
+			tail += " (" + o.init + ")"
 		}
-		if len(head) > 30 {
-			fmt.Fprintf(w, "  %s\n  %30s  %s%s\n", head, "", l.usage, def)
-		} else {
-			fmt.Fprintf(w, "  %-30s  %s%s\n", head, l.usage, def)
+		if len(head) > width {
+			head += fmt.Sprintf("\n%*s", width+2, "")
 		}
+		fmt.Fprintf(w, "  %-*s  %s\n", width, head, tail)
 	}
-}
-
-// ignoreHelp turns errHelp into success.
-func ignoreHelp(err error) error {
-	if errors.Is(err, errHelp) {
-		return nil
-	}
-	return err
 }

@@ -17,28 +17,28 @@ import (
 // inspectCommand prints what a model file holds, and what its KV cache takes.
 func inspectCommand(ctx context.Context, e *env, args []string) error {
 	f := newFlags("inspect")
-	m := &modelFlags{f: f}
+	var path, caches string
 	var all bool
-	var caches string
 	f.in("What to print")
-	f.str(&m.path, "m,model", "FILE", "the file, if not given as a word", "")
-	f.boolean(&all, "tensors", "list every tensor")
-	f.str(&caches, "caches", "LIST", "caches to size, separated by commas", "dense,paper:0.5,paper:0.7,sparse:0.5,sparse:0.7,sparse:0.7:i4")
+	addModelPath(f, &path)
+	f.boolean(&all, "--tensors", "list every tensor")
+	f.str(&caches, "--caches", "LIST", "caches to size, separated by commas", defaultCaches+",sparse:0.7:i4")
+	c := addCacheNumbers(f)
 	words, err := f.parse(e, args)
 	if err != nil {
-		return ignoreHelp(err)
+		return err
 	}
-	if len(words) == 1 && m.path == "" {
-		m.path, words = words[0], nil
+	if len(words) == 1 && path == "" {
+		path, words = words[0], nil
 	}
 	if len(words) > 0 {
 		return usagef("inspect: %q: want one file", words)
 	}
-	policies, names, err := parseCaches(caches)
+	policies, names, err := c.list(caches)
 	if err != nil {
 		return err
 	}
-	file, err := m.openFile()
+	file, err := openModel(f.cmd, path)
 	if err != nil {
 		return err
 	}
@@ -61,13 +61,13 @@ func inspectCommand(ctx context.Context, e *env, args []string) error {
 		fmt.Fprintln(w, "a vocabulary without tensors")
 		return w.Flush()
 	}
-	c, err := model.ReadConfig(file)
+	config, err := model.ReadConfig(file)
 	if err != nil {
 		w.Flush()
 		return err
 	}
 	fmt.Fprintln(w)
-	printKVSizes(w, c, policies, names)
+	printKVSizes(w, config, policies, names)
 	return w.Flush()
 }
 
@@ -141,16 +141,4 @@ func clip(s string, n int) string {
 		n--
 	}
 	return s[:n] + "…"
-}
-
-// parseCaches reads a list of caches.
-func parseCaches(list string) (policies []kvcache.Policy, names []string, err error) {
-	for name := range strings.SplitSeq(list, ",") {
-		p, err := kvcache.Named(strings.TrimSpace(name))
-		if err != nil {
-			return nil, nil, usagef("--caches: %v", err)
-		}
-		policies, names = append(policies, p), append(names, strings.TrimSpace(name))
-	}
-	return policies, names, nil
 }

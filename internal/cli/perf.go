@@ -9,17 +9,24 @@ import (
 	"mustafar/kvcache"
 )
 
+// perfPrefix stands in place of llama.cpp's common_perf_print.
+const perfPrefix = "mustafar_perf: "
+
 // printPerf writes the timings in llama.cpp's words, which scripts parse, then a line about the cache.
 func printPerf(w io.Writer, t generate.Timings, u kvcache.Usage, p kvcache.Policy) {
-	const prefix = "mustafar_perf: "
 	line := func(name string, d time.Duration, n int, unit string) {
 		fmt.Fprintf(w, "%s%s = %10.2f ms / %5d %s (%8.2f ms per token, %8.2f tokens per second)\n",
-			prefix, name, ms(d), n, unit, ms(d)/float64(max(n, 1)), float64(n)/max(d.Seconds(), 1e-9))
+			perfPrefix, name, ms(d), n, unit, ms(d)/float64(max(n, 1)), float64(n)/max(d.Seconds(), 1e-9))
 	}
 	line("prompt eval time", t.PromptTime, t.PromptN, "tokens")
 	line("       eval time", t.PredictedTime, t.PredictedN, "runs  ")
-	fmt.Fprintf(w, "%s      total time = %10.2f ms / %5d tokens\n", prefix, ms(t.PromptTime+t.PredictedTime), t.PromptN+t.PredictedN)
-	fmt.Fprintf(w, "%skv = %s of %s dense (ratio %.3f, K %v V %v)\n", prefix, mib(u.Bytes), mib(u.Dense), u.Ratio(), p.K, p.V)
+	fmt.Fprintf(w, "%s      total time = %10.2f ms / %5d tokens\n", perfPrefix, ms(t.PromptTime+t.PredictedTime+t.SampleTime), t.PromptN+t.PredictedN)
+	printKV(w, u, p)
+}
+
+// printKV writes the line about the cache.
+func printKV(w io.Writer, u kvcache.Usage, p kvcache.Policy) {
+	fmt.Fprintf(w, "%skv = %s of %s dense (ratio %.3f, K %v V %v)\n", perfPrefix, mib(u.Bytes), mib(u.Dense), u.Ratio(), p.K, p.V)
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
+	"slices"
 
 	"mustafar/internal/eval"
 	"mustafar/kvcache"
@@ -14,96 +14,112 @@ import (
 // perplexityCommand measures how well a model with a cache predicts a text.
 func perplexityCommand(ctx context.Context, e *env, args []string) error {
 	f := newFlags("perplexity")
-	var file, ids, output string
+	var textFile, ids, format string
 	var window, parallel int
 	var kl bool
 	f.in("Text")
-	f.str(&file, "f,file", "FILE", "a text; BOS is set at each window's start where the model asks for it", "")
-	f.str(&ids, "ids", "FILE", "a JSON array of token ids, taken as they are", "")
-	f.integer(&window, "ctx", "tokens of a window; the second half of each is scored", 512)
-	f.boolean(&kl, "kl", "compare with the dense cache, position by position")
-	f.integer(&parallel, "parallel", "windows that are decoded side by side, with a sparse cache", 16)
-	f.str(&output, "o,output", "text|json", "how results are printed", "text")
+	f.str(&textFile, "-f, --file", "FILE", "a text; BOS is set at each window's start where the model asks for it", "")
+	f.str(&ids, "--ids", "FILE", "a JSON array of token ids, taken as they are", "")
+	f.in("Measurement")
+	f.integer(&window, "--ctx", "tokens of a window, also as -c; the second half of each is scored", 512, 4)
+	f.boolean(&kl, "--kl", "compare with the dense cache, position by position")
+	f.integer(&parallel, "--parallel", "windows that are decoded side by side, with a sparse cache", 16, 1)
+	f.choice(&format, "-o, --output", "text|json", "how results are printed", "text")
 	m := addModelFlags(f)
 	words, err := f.parse(e, args)
 	if err != nil {
-		return ignoreHelp(err)
+		return err
 	}
-	if f.given("c", "ctx-size") { // llama.cpp's name for the window
+	if m.ctx > 0 && !f.given("--ctx") { // llama.cpp's name for it
 		window = m.ctx
 	}
 	switch {
 	case len(words) > 0:
 		return usagef("perplexity: %q: the text goes behind -f", words[0])
-	case (file == "") == (ids == ""):
+	case f.given("-f") == f.given("--ids"):
 		return usagef("perplexity: give -f TEXT or --ids IDS.json")
 	case window < 4:
-		return usagef("--ctx %d: want at least 4 tokens", window)
-	case parallel < 1:
-		return usagef("--parallel %d: want at least 1", parallel)
-	case output != "text" && output != "json":
-		return usagef("-o %q: want text or json", output)
+		return usagef("-c %d: want windows of 4 tokens or more", window)
 	}
 	policy, err := m.policy()
 	if err != nil {
 		return err
 	}
-	m.ctx = window
-	policies := []kvcache.Policy{policy}
-	if kl {
-		policies = append(policies, kvcache.Dense)
+	file, err := openModel(f.cmd, m.path)
+	if err != nil {
+		return err
 	}
-	l, err := m.open(e, policies...)
+	defer file.Close()
+	var text string
+	var tokens []int32
+	if ids != "" {
+		tokens, err = readIDs(ctx, ids)
+	} else {
+		b, rerr := await(ctx, func() ([]byte, error) { return os.ReadFile(textFile) })
+		text, err = textOf(textFile, b, rerr)
+	}
+	if err != nil {
+		return err
+	}
+
+	m.ctx = window
+	if !policy.Compacts() && !kl {
+		parallel = 1
+	}
+	parallel = min(parallel, max(1, max(len(tokens), len(text)+2)/window)) // no text has more tokens than bytes, BOS and EOS aside
+	l, err := m.load(e, file, func(s kvcache.Shape, n int) int64 {
+		bytes := policy.Bytes(s, n)
+		if kl {
+			bytes += kvcache.Dense.Bytes(s, n)
+		}
+		return int64(parallel) * bytes
+	})
 	if err != nil {
 		return err
 	}
 	defer l.close()
 	o := eval.PerplexityOptions{Ctx: window, Policy: policy, KL: kl, BOS: -1, Parallel: parallel, Vocab: l.tok.Vocab()}
-	var tokens []int32
-	if ids != "" {
-		tokens, err = readIDs(ids, l.model.Vocab)
-	} else {
-		var text []byte
-		if text, err = os.ReadFile(file); err == nil {
-			tokens = l.tok.Encode(string(text), true, false)
-			if l.tok.AddBOS() {
-				o.BOS = l.tok.BOS()
-			}
+	if ids == "" {
+		tokens = l.tok.Encode(text, true, false)
+		if l.tok.AddBOS() {
+			o.BOS = l.tok.BOS()
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("perplexity: %w", err)
+	if i := slices.IndexFunc(tokens, func(id int32) bool { return id < 0 || int(id) >= o.Vocab }); i >= 0 {
+		return fmt.Errorf("--ids %s: entry %d is %d, the model has tokens 0 to %d", ids, i, tokens[i], o.Vocab-1)
 	}
 	if len(tokens) < window {
-		return fmt.Errorf("perplexity: the text has %d tokens, one window of --ctx %d needs as many", len(tokens), window)
+		return fmt.Errorf("the text has %d tokens, a window of %d needs as many: give a longer text, or a smaller --ctx", len(tokens), window)
 	}
 	bar := newProgress(e, "perplexity")
 	o.Progress = bar.set
 	r, err := eval.MeasurePerplexity(ctx, l.backend, l.model, tokens, o)
 	bar.finish()
-	if err != nil {
+	if r.Tokens == 0 {
 		return err
 	}
-	if output == "json" {
-		return writeJSON(e.stdout, newPerplexityJSON(r, window, policy), "")
+	if err != nil {
+		fmt.Fprintf(e.stderr, "mustafar: interrupted: what follows is of the first %d tokens\n", r.Tokens)
 	}
-	return printPerplexity(e, r, policy)
+	if format == "json" {
+		if werr := writeJSON(e.stdout, newPerplexityJSON(r, window, policy)); err == nil {
+			err = werr
+		}
+		return err
+	}
+	printPerplexity(e, r)
+	printKV(e.stderr, r.Usage, policy)
+	return err
 }
 
 // readIDs reads a JSON array of token ids.
-func readIDs(path string, vocab int) ([]int32, error) {
-	b, err := os.ReadFile(path)
+func readIDs(ctx context.Context, path string) (ids []int32, err error) {
+	b, err := await(ctx, func() ([]byte, error) { return os.ReadFile(path) })
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--ids: %w", err)
 	}
-	var ids []int32
 	if err := json.Unmarshal(b, &ids); err != nil {
-		return nil, fmt.Errorf("%s: want a JSON array of token ids: %w", path, err)
-	}
-	for i, id := range ids {
-		if id < 0 || int(id) >= vocab {
-			return nil, fmt.Errorf("%s: entry %d is %d, the model has tokens 0 to %d", path, i, id, vocab-1)
-		}
+		return nil, fmt.Errorf("--ids %s: want a JSON array of token ids: %w", path, err)
 	}
 	return ids, nil
 }
@@ -140,8 +156,10 @@ type bucketJSON struct {
 func newPerplexityJSON(r eval.Perplexity, window int, p kvcache.Policy) perplexityJSON {
 	j := perplexityJSON{Tokens: r.Tokens, NLL: r.NLL, PPL: r.PPL(), Ctx: window, KV: newKVJSON(r.Usage, p)}
 	if d := r.KL; d != nil {
-		j.divergenceJSON = &divergenceJSON{Mean: d.Mean, StdErr: d.StdErr, Median: d.Median, P99: d.P99, Max: d.Max,
-			Top1: d.Top1, Top5: d.Top5, DPMean: d.DPMean, DPRMS: d.DPRMS}
+		j.divergenceJSON = &divergenceJSON{
+			Mean: d.Mean, StdErr: d.StdErr, Median: d.Median, P99: d.P99, Max: d.Max,
+			Top1: d.Top1, Top5: d.Top5, DPMean: d.DPMean, DPRMS: d.DPRMS,
+		}
 		for _, b := range d.Buckets {
 			j.Buckets = append(j.Buckets, bucketJSON(b))
 		}
@@ -149,18 +167,16 @@ func newPerplexityJSON(r eval.Perplexity, window int, p kvcache.Policy) perplexi
 	return j
 }
 
-func printPerplexity(e *env, r eval.Perplexity, p kvcache.Policy) error {
-	out := func(w io.Writer, format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+// printPerplexity prints the estimate in llama.cpp's words, and what is known of the divergence.
+func printPerplexity(e *env, r eval.Perplexity) {
+	out := func(format string, args ...any) { fmt.Fprintf(e.stdout, format+"\n", args...) }
 	if d := r.KL; d != nil {
-		out(e.stdout, "KL divergence from the dense cache, nats: mean %.6f ± %.6f, median %.6f, 99 %% %.4f, max %.4f", d.Mean, d.StdErr, d.Median, d.P99, d.Max)
-		out(e.stdout, "same most likely token: %.2f %%, among five: %.2f %%", 100*d.Top1, 100*d.Top5)
-		out(e.stdout, "change of the text's probability: mean %+.3f %%, RMS %.3f %%", 100*d.DPMean, 100*d.DPRMS)
+		out("KL divergence from the dense cache, nats: mean %.6f ± %.6f, median %.6f, 99 %% %.4f, max %.4f", d.Mean, d.StdErr, d.Median, d.P99, d.Max)
+		out("same most likely token: %.2f %%, among five: %.2f %%", 100*d.Top1, 100*d.Top5)
+		out("change of the text's probability: mean %+.3f %%, RMS %.3f %%", 100*d.DPMean, 100*d.DPRMS)
 		for _, b := range d.Buckets {
-			out(e.stdout, "  positions %5d to %5d: KL %.6f (%d tokens)", b.From, b.To-1, b.Mean, b.N)
+			out("  positions %5d to %5d: KL %.6f (%d tokens)", b.From, b.To-1, b.Mean, b.N)
 		}
 	}
-	ppl := r.PPL()
-	out(e.stderr, "Final estimate: PPL = %.4f +/- %.5f", ppl, ppl*r.StdErr)
-	out(e.stderr, "mustafar_perf: kv = %s of %s dense (ratio %.3f, K %v V %v)", mib(r.Usage.Bytes), mib(r.Usage.Dense), r.Usage.Ratio(), p.K, p.V)
-	return nil
+	out("Final estimate: PPL = %.4f +/- %.5f", r.PPL(), r.PPL()*r.StdErr)
 }

@@ -1,65 +1,102 @@
 package cli
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/term"
 )
 
-// promptFlags say where a prompt comes from.
+// promptFlags say where a prompt comes from, or another text.
 type promptFlags struct {
 	f           *flags
 	text, file  string
 	escape, raw bool
 }
 
-func addPromptFlags(f *flags) *promptFlags {
+// addPromptFlags registers them; what is what the text is for a command.
+func addPromptFlags(f *flags, what string) *promptFlags {
 	p := &promptFlags{f: f}
-	f.in("Prompt")
-	f.str(&p.text, "p,prompt", "TEXT", "the prompt", "")
-	f.str(&p.file, "f,file", "FILE", "read the prompt from a file", "")
-	f.boolean(&p.escape, "e,escape", `turn \n, \t, \", \xNN … into characters: in -p always, in a file where this is given`)
-	f.boolean(&p.raw, "no-escape", "leave backslashes in -p alone")
+	f.in("Text")
+	f.str(&p.text, "-p, --prompt", "TEXT", "the "+what, "")
+	f.str(&p.file, "-f, --file", "FILE", "read the "+what+" from a file; without -p and -f it comes from stdin", "")
+	f.boolean(&p.escape, "-e, --escape", `turn \n, \t, \", \xNN … into characters in a file or stdin too, not only on the command line`)
+	f.boolean(&p.raw, "--no-escape", "leave backslashes on the command line alone")
 	return p
 }
 
-// read returns the prompt: -p, -f or, where neither is given, all of stdin.
-func (p *promptFlags) read(e *env) (string, error) {
-	text, file := p.f.given("p", "prompt"), p.f.given("f", "file")
+// read returns the prompt: the word that takes its place, -p, -f or, where none is given, all of stdin.
+func (p *promptFlags) read(ctx context.Context, e *env, words ...string) (string, error) {
+	text, file := p.f.given("-p") || len(words) > 0, p.f.given("-f")
 	switch {
+	case len(words) > 1 || len(words) == 1 && p.f.given("-p"):
+		return "", usagef("%s: %q: want one text", p.f.cmd, words)
 	case text && file:
-		return "", usagef("%s: give -p or -f, not both", p.f.cmd)
+		return "", usagef("%s: give a text or -f FILE, not both", p.f.cmd)
 	case text:
-		if p.raw {
-			return p.text, nil
+		if len(words) > 0 {
+			p.text = words[0]
 		}
-		return unescape(p.text), nil
+		if !p.raw {
+			p.text = unescape(p.text)
+		}
+		return p.text, nil
 	case file:
-		b, err := os.ReadFile(p.file)
-		if err != nil {
-			return "", fmt.Errorf("reading the prompt: %w", err)
-		}
-		return p.fromFile(string(b)), nil
+		b, err := await(ctx, func() ([]byte, error) { return os.ReadFile(p.file) })
+		return p.fromFile(p.file, b, err)
+	case isTerminal(e.stdin):
+		return "", usagef("%s: which text? give it, or -f FILE, or pipe it in", p.f.cmd)
 	}
-	if isTerminal(e.stdin) {
-		return "", usagef("%s: which prompt? give -p TEXT, -f FILE or pipe it in", p.f.cmd)
-	}
-	b, err := io.ReadAll(e.stdin)
-	if err != nil {
-		return "", fmt.Errorf("reading the prompt from stdin: %w", err)
-	}
-	return p.fromFile(string(b)), nil
+	b, err := await(ctx, func() ([]byte, error) { return io.ReadAll(e.stdin) })
+	return p.fromFile("stdin", b, err)
 }
 
-// fromFile drops the newline that ends a text file, as llama.cpp does.
-func (p *promptFlags) fromFile(s string) string {
-	s = strings.TrimSuffix(s, "\n")
+// fromFile makes a prompt of a file that was read. It drops the newline that ends a text file, as llama.cpp does.
+func (p *promptFlags) fromFile(name string, b []byte, err error) (string, error) {
+	text, err := textOf(name, b, err)
+	text = strings.TrimSuffix(text, "\n")
 	if p.escape {
-		s = unescape(s)
+		text = unescape(text)
 	}
-	return s
+	return text, err
+}
+
+// textOf returns the contents of a file, unless that is no text: no encoding but UTF-16 and UTF-32 writes bytes of 0.
+func textOf(name string, b []byte, err error) (string, error) {
+	if err != nil {
+		return "", fmt.Errorf("reading the text: %w", err)
+	}
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		return "", fmt.Errorf("reading the text: %s: byte %d is 0: want a text in UTF-8", name, i)
+	}
+	return string(b), nil
+}
+
+// await returns f's result, or errInterrupted as soon as ctx ends: f, which may never return, is then left alone.
+func await[T any](ctx context.Context, f func() (T, error)) (v T, err error) {
+	done := make(chan struct{})
+	var got T
+	var failed error
+	go func() {
+		got, failed = f()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return got, failed
+	case <-ctx.Done():
+		return v, errInterrupted
+	}
+}
+
+func isTerminal(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // unescape turns \n \r \t \" \' \\ and \xNN into characters; other backslashes stay. (common/common.cpp of llama.cpp has the same list)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"mustafar/backend/cpu"
 	"mustafar/backend/cuda"
@@ -15,12 +16,13 @@ func versionCommand(ctx context.Context, e *env, args []string) error {
 	f := newFlags("version")
 	var lib string
 	f.in("Device")
-	f.str(&lib, "cuda-lib", "FILE", "the CUDA library", "")
-	if words, err := f.parse(e, args); err != nil || len(words) > 0 {
-		if err == nil {
-			err = usagef("version takes no words, got %q", words)
-		}
-		return ignoreHelp(err)
+	addCUDALib(f, &lib)
+	words, err := f.parse(e, args)
+	if err != nil {
+		return err
+	}
+	if len(words) > 0 {
+		return usagef("version: %q: want flags alone", words[0])
 	}
 	fmt.Fprintf(e.stdout, "mustafar %s, %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	b, err := cpu.New(cpu.Options{})
@@ -30,7 +32,7 @@ func versionCommand(ctx context.Context, e *env, args []string) error {
 	defer b.Close()
 	fmt.Fprintf(e.stdout, "cpu:  %s (levels: %v)\n", b.Info(), cpu.Levels())
 	if l, err := cuda.Open(lib); err != nil {
-		fmt.Fprintf(e.stdout, "cuda: none: %v\n", err)
+		fmt.Fprintf(e.stdout, "cuda: none: %s\n", strings.TrimPrefix(err.Error(), "cuda: "))
 	} else {
 		fmt.Fprintf(e.stdout, "cuda: %s, ABI %d\n", l.Path, l.ABI)
 	}
@@ -54,8 +56,8 @@ func buildVersion() string {
 			}
 		}
 	}
-	if commit == "" {
-		return "devel"
+	if commit == "" { // built from a module's source, or without version control
+		return info.Main.Version
 	}
 	return commit + dirty
 }

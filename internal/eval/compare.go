@@ -14,7 +14,7 @@ type Compared struct {
 	Policy kvcache.Policy
 	generate.Result
 	Usage kvcache.Usage
-	KL    *Divergence // from the first cache, along its answer; nil for the first
+	KL    *Divergence // from the first cache, along its answer; nil for the first, and where that answer is empty
 	Parts int         // first token that differs from the first cache's answer; below 0: none
 }
 
@@ -25,9 +25,10 @@ type CompareOptions struct {
 	Prompt   []int32
 	Max      int // tokens of an answer
 	NewLoop  func(kvcache.Policy) *generate.Loop
-	Begin    func(name string)
+	Begin    func(name string) // a cache's turn begins
 	Emit     func(text string)
 	Progress func(done, total int)
+	End      func() // its answer is complete, or given up
 }
 
 // Compare answers the prompt greedily under every cache, and follows each along the first one's answer to measure how far their predictions part.
@@ -36,16 +37,16 @@ func Compare(ctx context.Context, o CompareOptions) ([]Compared, error) {
 	var all []Compared
 	var reference *answered
 	for i, p := range o.Policies {
-		if o.Begin != nil {
-			o.Begin(o.Names[i])
-		}
+		o.Begin(o.Names[i])
 		a, err := o.answer(ctx, p)
+		o.End()
 		if err != nil {
 			return all, err
 		}
 		c := Compared{Name: o.Names[i], Policy: p, Result: a.result, Usage: a.usage, Parts: -1}
 		if reference == nil {
 			reference = a
+			defer a.loop.Cache.Drop(a.prompt)
 		} else {
 			c.Parts = parts(reference.result.Tokens, a.result.Tokens)
 			if c.KL, err = follow(ctx, reference, a, reference.result.Tokens); err != nil {
@@ -94,6 +95,7 @@ func (o CompareOptions) answer(ctx context.Context, p kvcache.Policy) (*answered
 	a.result = job.Result
 	a.usage = a.loop.Cache.UsageOf(seq)
 	a.usage.Peak = max(peak, a.usage.Bytes) // the copy of the prompt's cache is the comparison's, not the run's
+	a.loop.Cache.Drop(seq)
 	return a, nil
 }
 
@@ -109,7 +111,10 @@ func parts(a, b []int32) int {
 
 // follow decodes the same tokens behind both prompts and compares the predictions after each.
 func follow(ctx context.Context, a, b *answered, tokens []int32) (*Divergence, error) {
-	d := newDivergence(len(tokens))
+	if len(tokens) == 0 {
+		return nil, nil
+	}
+	d := &Divergence{}
 	sa, sb := forked(a), forked(b)
 	defer a.loop.Cache.Drop(sa)
 	defer b.loop.Cache.Drop(sb)
@@ -134,7 +139,9 @@ func follow(ctx context.Context, a, b *answered, tokens []int32) (*Divergence, e
 		if i+1 < len(tokens) {
 			next = tokens[i+1]
 		}
-		d.add(i, ra.row(0), rb.row(0), next)
+		if err := d.add(i, ra.row(0), rb.row(0), next); err != nil {
+			return nil, err
+		}
 	}
 	d.finish()
 	return d, nil

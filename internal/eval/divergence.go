@@ -16,7 +16,6 @@ type Divergence struct {
 	kl, dp     []float64
 	pos        []int
 	top1, top5 int
-	ctx        int
 }
 
 // Bucket is the part of the positions [From, To) of their windows.
@@ -26,11 +25,12 @@ type Bucket struct {
 	Mean     float64
 }
 
-func newDivergence(ctx int) *Divergence { return &Divergence{ctx: ctx} }
-
 // add takes one position of a window: both rows of logits and the token that follows in the text, below 0 if none does.
-func (d *Divergence) add(pos int, dense, other []float32, token int32) {
+func (d *Divergence) add(pos int, dense, other []float32, token int32) error {
 	ld, lo := logSum(dense), logSum(other)
+	if math.IsNaN(ld-lo) || math.IsInf(ld-lo, 0) {
+		return errNotFinite
+	}
 	kl := 0.0
 	for i, x := range dense {
 		lp := float64(x) - ld
@@ -56,6 +56,7 @@ func (d *Divergence) add(pos int, dense, other []float32, token int32) {
 	if token >= 0 {
 		d.dp = append(d.dp, math.Exp(float64(other[token])-lo)-math.Exp(float64(dense[token])-ld))
 	}
+	return nil
 }
 
 func argMax(x []float32) int {

@@ -3,6 +3,7 @@ package eval
 
 import (
 	"context"
+	"errors"
 	"math"
 
 	"mustafar/backend"
@@ -13,7 +14,7 @@ import (
 // PerplexityOptions choose the windows and the caches.
 type PerplexityOptions struct {
 	Ctx      int                   // tokens of a window; the second half of each is scored
-	Policy   kvcache.Policy        //
+	Policy   kvcache.Policy        // of the cache
 	KL       bool                  // also compare with the dense cache, position by position
 	BOS      int32                 // put in place of a window's first token; below 0: none
 	Parallel int                   // windows that are decoded side by side
@@ -23,11 +24,11 @@ type PerplexityOptions struct {
 
 // Perplexity is how well a model with some cache predicts text.
 type Perplexity struct {
-	Tokens int     // scored
-	NLL    float64 // nats a token
-	StdErr float64 // of NLL
-	Usage  kvcache.Usage
-	KL     *Divergence
+	Tokens int           // scored
+	NLL    float64       // nats a token
+	StdErr float64       // of NLL
+	Usage  kvcache.Usage // of one window at its end
+	KL     *Divergence   // nil without PerplexityOptions.KL
 }
 
 // PPL is exp(NLL).
@@ -35,11 +36,11 @@ func (p Perplexity) PPL() float64 { return math.Exp(p.NLL) }
 
 // MeasurePerplexity takes windows of Ctx tokens one after the other and scores the second half of each, as llama.cpp does. With a sparse cache every
 // token sees the cache it would see when decoding: the windows are sequences that are decoded in parallel, their first halves too. The dense cache
-// passes them as prompts. Cancelling ctx ends it with ctx's error.
+// passes them as prompts. Cancelling ctx ends it with ctx's error and what was measured so far.
 func MeasurePerplexity(ctx context.Context, b backend.Backend, m *model.Model, ids []int32, o PerplexityOptions) (Perplexity, error) {
 	r := perplexityRun{b: b, m: m, o: o, ctx: ctx, total: len(ids) / o.Ctx * o.Ctx}
 	if o.KL {
-		r.kl = newDivergence(o.Ctx)
+		r.kl = &Divergence{}
 	}
 	for at := 0; at+o.Ctx <= len(ids); {
 		var windows [][]int32
@@ -54,7 +55,10 @@ func MeasurePerplexity(ctx context.Context, b backend.Backend, m *model.Model, i
 		if !o.Policy.Compacts() && !o.KL {
 			measure = r.prompt
 		}
-		if err := measure(windows); err != nil {
+		switch err := measure(windows); {
+		case err != nil && err == ctx.Err():
+			return r.result(), err
+		case err != nil:
 			return Perplexity{}, err
 		}
 	}
@@ -102,7 +106,7 @@ func (r *perplexityRun) decode(windows [][]int32) error {
 		dense = newDecoder(r.m, kvcache.Dense, len(windows))
 		defer dense.drop()
 	}
-	for i := range r.o.Ctx - 1 {
+	for i := range r.o.Ctx - 1 { // the last token has none to predict
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
@@ -119,24 +123,40 @@ func (r *perplexityRun) decode(windows [][]int32) error {
 		if wanted {
 			for k, w := range windows {
 				row := r.a.row(k)
-				r.losses = append(r.losses, nll(row, w[i+1]))
+				if err := r.score(row, w[i+1]); err != nil {
+					return err
+				}
 				if dense != nil {
-					r.kl.add(i, r.base.row(k), row, w[i+1])
+					if err := r.kl.add(i, r.base.row(k), row, w[i+1]); err != nil {
+						return err
+					}
 				}
 			}
 		}
+		r.noteUsage(sparse.cache, sparse.seqs[0], len(windows))
 		r.advance(len(windows))
 	}
 	r.advance(len(windows))
-	r.noteUsage(sparse.cache)
 	return nil
 }
 
-// noteUsage keeps the usage of the fullest moment.
-func (r *perplexityRun) noteUsage(c *kvcache.Cache) {
-	if u := c.Usage(); u.Bytes > r.usage.Bytes {
-		r.usage = u
+// score adds the loss of one prediction.
+func (r *perplexityRun) score(logits []float32, token int32) error {
+	loss := nll(logits, token)
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return errNotFinite
 	}
+	r.losses = append(r.losses, loss)
+	return nil
+}
+
+var errNotFinite = errors.New("eval: the logits are not finite: the model file is damaged or the computation overflowed")
+
+// noteUsage keeps what one of n windows holds that are as far.
+func (r *perplexityRun) noteUsage(c *kvcache.Cache, window kvcache.Seq, n int) {
+	r.usage = c.UsageOf(window)
+	r.usage.Peak /= int64(n)
+	r.usage.Allocated /= int64(n)
 }
 
 // decoder decodes windows side by side.
@@ -196,11 +216,13 @@ func (r *perplexityRun) prompt(windows [][]int32) error {
 				return err
 			}
 			for k, i := range batch.Wants {
-				r.losses = append(r.losses, nll(r.a.row(k), w[at+i+1]))
+				if err := r.score(r.a.row(k), w[at+i+1]); err != nil {
+					return err
+				}
 			}
+			r.noteUsage(cache, seq, 1)
 			r.advance(n)
 		}
-		r.noteUsage(cache)
 		cache.Drop(seq)
 	}
 	return nil

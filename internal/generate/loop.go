@@ -26,7 +26,6 @@ type Loop struct {
 	batch  kvcache.Batch
 	wants  []*Job // whose logits the batch wants, in order
 	logits []float32
-	top    []int32
 }
 
 // Request asks for an answer to the tokens of a prompt, behind what its sequence holds.
@@ -46,7 +45,7 @@ const (
 	StopEOG       = "eog"       // the model ended it
 	StopLength    = "length"    // Max tokens
 	StopContext   = "context"   // the context is full
-	StopText      = "stop"      // a text of Stop came
+	StopText      = "stop"      // a text of Stops came
 	StopInterrupt = "interrupt" // the context was cancelled
 )
 
@@ -61,7 +60,7 @@ type Result struct {
 
 // Timings of one job. With other jobs beside it, the times are of passes that they shared.
 type Timings struct {
-	PromptN       int
+	PromptN       int // tokens of the prompt that passed
 	PromptTime    time.Duration
 	PredictedN    int // decode steps: the first token comes from the prompt's pass
 	PredictedTime time.Duration
@@ -83,13 +82,13 @@ func rate(n int, d time.Duration) float64 {
 type Job struct {
 	Request
 	Result
-	prefill *model.Prefill
-	next    int32 // the token to decode, once the prompt has passed
-	pos     int
-	started bool
-	done    bool
-	text    *stopper
-	stream  *tokenizer.Stream
+	prefill  *model.Prefill
+	prompted bool  // the prompt has passed
+	next     int32 // the token to decode then
+	pos      int   // its position
+	done     bool
+	text     *stopper
+	stream   *tokenizer.Stream
 }
 
 // Done reports whether Result is final.
@@ -105,28 +104,34 @@ func (l *Loop) Add(r Request) (*Job, error) {
 	}
 	j := &Job{Request: r, pos: l.Cache.Len(r.Seq) + len(r.Prompt), text: newStopper(r.Stops, r.Emit), stream: l.Tokenizer.NewStream()}
 	j.PromptTokens, j.PromptN = len(r.Prompt), len(r.Prompt)
-	j.prefill = l.Model.NewPrefill(l.Cache, r.Seq, r.Prompt, l.Chunk)
 	r.Sampler.Accept(r.Prompt...)
 	l.jobs = append(l.jobs, j)
 	return j, nil
 }
 
-// Run steps until all jobs are done or ctx is cancelled; then the jobs that were not done end with StopInterrupt, their text so far kept.
+// Run steps until all jobs are done, ctx is cancelled, or a step fails; then the jobs that were not done end with StopInterrupt, their text so far kept.
 func (l *Loop) Run(ctx context.Context) error {
-	for len(l.jobs) > 0 {
-		if ctx.Err() != nil {
-			for _, j := range l.jobs {
-				j.prefill.Abort()
-				l.finish(j, StopInterrupt)
-			}
-			l.sweep()
-			return nil
-		}
-		if err := l.Step(); err != nil {
-			return err
+	var err error
+	for len(l.jobs) > 0 && ctx.Err() == nil && err == nil {
+		err = l.Step()
+	}
+	for _, j := range l.jobs {
+		l.interrupt(j)
+	}
+	l.sweep()
+	return err
+}
+
+// interrupt ends a job wherever it is. Of a prompt that has not passed, nothing stays in the cache.
+func (l *Loop) interrupt(j *Job) {
+	if !j.prompted {
+		j.PromptN = 0
+		if j.prefill != nil {
+			j.PromptN = j.prefill.Progress()
+			j.prefill.Abort()
 		}
 	}
-	return nil
+	l.finish(j, StopInterrupt)
 }
 
 // Step does one pass: the next chunk of the first prompt that waits, then a decode step of every job that is past its prompt.
@@ -141,10 +146,13 @@ func (l *Loop) Step() error {
 
 func (l *Loop) stepPrompt() error {
 	for _, j := range l.jobs {
-		if j.started {
+		if j.prompted {
 			continue
 		}
 		start := time.Now()
+		if j.prefill == nil { // not before its turn: a long prompt holds memory
+			j.prefill = l.Model.NewPrefill(l.Cache, j.Seq, j.Prompt, l.Chunk)
+		}
 		passed := j.prefill.Step()
 		if passed {
 			if err := l.read(j.prefill.Logits()); err != nil {
@@ -156,7 +164,7 @@ func (l *Loop) stepPrompt() error {
 			j.Progress(j.prefill.Progress(), j.prefill.Total())
 		}
 		if passed {
-			j.started = true
+			j.prompted = true
 			if j.Prompted != nil {
 				j.Prompted()
 			}
@@ -172,7 +180,7 @@ func (l *Loop) stepDecode() error {
 	l.batch.Reset()
 	l.wants = l.wants[:0]
 	for _, j := range l.jobs {
-		if j.started && !j.done {
+		if j.prompted && !j.done {
 			l.batch.Step(j.Seq, j.pos, j.next)
 			j.pos++
 			l.wants = append(l.wants, j)
@@ -195,7 +203,7 @@ func (l *Loop) stepDecode() error {
 	return nil
 }
 
-// read fetches the rows of logits, or only their arg max where nobody wants more.
+// read fetches the rows of logits.
 func (l *Loop) read(t backend.Tensor) error {
 	n := t.Rows * t.Cols
 	if cap(l.logits) < n {

@@ -15,8 +15,14 @@ type Table struct {
 	Rows [][]string
 }
 
-// Add appends a row.
-func (t *Table) Add(cells ...string) { t.Rows = append(t.Rows, cells) }
+// Add appends a row. Cells that are missing at its end are empty; more than the head has are a bug and panic.
+func (t *Table) Add(cells ...string) {
+	row := make([]string, len(t.Head))
+	if copy(row, cells) < len(cells) {
+		panic(fmt.Sprintf("report: a row of %d cells in a table of %d", len(cells), len(t.Head)))
+	}
+	t.Rows = append(t.Rows, row)
+}
 
 // Text writes the table for a terminal: columns aligned by spaces.
 func (t *Table) Text(w io.Writer) error {
@@ -33,14 +39,14 @@ func (t *Table) Markdown(w io.Writer) error {
 	all := append([][]string{t.Head}, t.Rows...)
 	for _, row := range all {
 		for i, cell := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(cell), 3)
+			width[i] = max(width[i], utf8.RuneCountInString(escaped(cell)), 3)
 		}
 	}
 	var b strings.Builder
 	for n, row := range all {
 		for i, cell := range row {
-			cell = strings.ReplaceAll(cell, "|", `\|`)
-			fmt.Fprintf(&b, "| %s%s ", cell, strings.Repeat(" ", max(0, width[i]-utf8.RuneCountInString(cell))))
+			cell = escaped(cell)
+			fmt.Fprintf(&b, "| %s%s ", cell, strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell)))
 		}
 		b.WriteString("|\n")
 		if n == 0 {
@@ -53,3 +59,6 @@ func (t *Table) Markdown(w io.Writer) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// escaped writes a cell so that it ends no column.
+func escaped(cell string) string { return strings.ReplaceAll(cell, "|", `\|`) }
