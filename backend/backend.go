@@ -17,9 +17,11 @@ type Backend interface {
 	Name() string
 	Info() string
 
-	// Upload makes a weight of a tensor of the file: rows (Cols, contiguous) × the product of the other dimensions.
-	// The bytes must stay mapped until Close. A type that the device cannot hold is an error.
+	// Upload makes a weight of a tensor of the file: a vector, a matrix of rows (Cols, contiguous), or several matrices, experts, in a tensor of three
+	// dimensions. The bytes must stay mapped until Close. A type that the device cannot hold is an error.
 	Upload(t gguf.Tensor) (Weight, error)
+	// Table is Upload for a matrix that only Embed reads.
+	Table(t gguf.Tensor) (Weight, error)
 
 	// Alloc takes memory for rows × cols activations, their values undefined; Free gives it back. Freeing is an operation like the others: what was asked for before it still runs.
 	Alloc(rows, cols int) Tensor
@@ -75,6 +77,8 @@ type Weight interface {
 	Shape() (rows, cols int)
 	// Bytes is what the device holds of it, the file's mapped bytes included.
 	Bytes() int64
+	// Mapped reports whether the file's bytes are read again after Upload; if not, their pages may be given back.
+	Mapped() bool
 }
 
 // Out is one product of MatMul.

@@ -56,7 +56,7 @@ func Load(f *gguf.File, b backend.Backend, progress func(done, total int64)) (*M
 // NewCache makes an empty cache for this model on its backend.
 func (m *Model) NewCache(p kvcache.Policy) *kvcache.Cache { return kvcache.New(m.b, m.Shape(), p) }
 
-// WeightBytes is what the device holds of the weights.
+// WeightBytes is what the device holds of the weights, but for the embedding, whose rows are read from the file.
 func (m *Model) WeightBytes() (n int64) {
 	count := func(ws ...backend.Weight) {
 		for _, w := range ws {
@@ -65,10 +65,7 @@ func (m *Model) WeightBytes() (n int64) {
 			}
 		}
 	}
-	count(m.w.embed, m.w.outputNorm)
-	if m.w.output != m.w.embed {
-		count(m.w.output)
-	}
+	count(m.w.outputNorm, m.w.output)
 	for _, l := range m.w.layers {
 		count(l.attnNorm, l.wq, l.wk, l.wv, l.wo, l.ffnNorm, l.gate, l.up, l.down)
 		if e := l.experts; e != nil {

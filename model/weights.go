@@ -12,7 +12,7 @@ import (
 type weights struct {
 	embed      backend.Weight // (vocab, embd)
 	outputNorm backend.Weight // (embd)
-	output     backend.Weight // (vocab, embd), embed where the file has none of its own
+	output     backend.Weight // (vocab, embd), of the embedding's tensor where the file has none of its own
 	layers     []layer
 }
 
@@ -38,6 +38,10 @@ type loader struct {
 
 // load uploads tensor name, of the shape given in GGUF's order: columns first.
 func (l *loader) load(name string, shape ...int) backend.Weight {
+	return l.loadBy(l.b.Upload, name, shape...)
+}
+
+func (l *loader) loadBy(upload func(gguf.Tensor) (backend.Weight, error), name string, shape ...int) backend.Weight {
 	t, ok := l.f.Tensor(name)
 	if l.err != nil {
 		return nil
@@ -50,10 +54,13 @@ func (l *loader) load(name string, shape ...int) backend.Weight {
 		l.err = fmt.Errorf("model: %s: tensor %q has shape %v, want %v", l.f.Path, name, t.Shape, shape)
 		return nil
 	}
-	w, err := l.b.Upload(t)
+	w, err := upload(t)
 	if err != nil {
 		l.err = fmt.Errorf("model: %s: %w", l.f.Path, err)
 		return nil
+	}
+	if !w.Mapped() {
+		l.f.Discard(t.Data)
 	}
 	l.used[name] = true
 	l.done += int64(t.Bytes())
@@ -64,11 +71,13 @@ func (l *loader) load(name string, shape ...int) backend.Weight {
 }
 
 func (l *loader) loadAll(c Config) (w weights) {
-	w.embed = l.load("token_embd.weight", c.Embd, c.Vocab)
+	const embed, output = "token_embd.weight", "output.weight"
+	w.embed = l.loadBy(l.b.Table, embed, c.Embd, c.Vocab)
 	w.outputNorm = l.load("output_norm.weight", c.Embd)
-	w.output = w.embed
-	if _, ok := l.f.Tensor("output.weight"); ok {
-		w.output = l.load("output.weight", c.Embd, c.Vocab)
+	if _, own := l.f.Tensor(output); own {
+		w.output = l.load(output, c.Embd, c.Vocab)
+	} else {
+		w.output = l.load(embed, c.Embd, c.Vocab)
 	}
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	for i := range c.Layers {

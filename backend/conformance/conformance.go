@@ -76,7 +76,11 @@ func tensor(t *testing.T, b backend.Backend, x []float32, cols int) backend.Tens
 	for i := range ids {
 		ids[i] = int32(i)
 	}
-	b.Embed(out, upload(t, b, gguf.F32, x, cols), ids)
+	w, err := b.Table(gguf.Tensor{Name: "x", Type: gguf.F32, Shape: []int{cols, rows}, Data: aligned(gguf.Quantize(gguf.F32, x))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Embed(out, w, ids)
 	return out
 }
 

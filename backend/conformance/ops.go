@@ -15,7 +15,10 @@ func (c Config) embed(t *testing.T) {
 	for _, typ := range c.Types {
 		cols := 2 * typ.BlockSize() * max(1, 32/typ.BlockSize())
 		data := synth.Rows(r, typ, cols, 10, 1)
-		w := uploadBytes(t, b, typ, data, cols, 10)
+		w, err := b.Table(gguf.Tensor{Name: "w", Type: typ, Shape: []int{cols, 10}, Data: aligned(data)})
+		if err != nil {
+			t.Fatal(err)
+		}
 		ids := []int32{3, 0, 9, 9}
 		out := b.Alloc(len(ids), cols)
 		b.Embed(out, w, ids)
@@ -43,10 +46,10 @@ func (c Config) rmsNorm(t *testing.T) {
 			}
 		}
 		in := tensor(t, b, x, cols)
-		out := b.Alloc(rows, cols)
-		b.RMSNorm(out, in, upload(t, b, gguf.F32, w, cols), eps)
+		out, vector := b.Alloc(rows, cols), uploadBytes(t, b, gguf.F32, gguf.Quantize(gguf.F32, w), cols)
+		b.RMSNorm(out, in, vector, eps)
 		near(t, "norm", read(t, b, out), want, 1e-5)
-		b.RMSNorm(in, in, upload(t, b, gguf.F32, w, cols), eps)
+		b.RMSNorm(in, in, vector, eps)
 		near(t, "norm in place", read(t, b, in), want, 1e-5)
 	}
 }

@@ -13,6 +13,8 @@ type Options struct {
 	Threads int    // 0: the physical cores
 	F32     bool   // keep activations in f32 in matrix products, for checking; otherwise they are rounded to int8, a scale per 32
 	Level   string // "avx512", "avx2" or "generic"; empty: the best there is
+
+	NoRepack bool // leave matrices as the file has them: no second copy, a start at once, slower products
 }
 
 // CPU is the backend. It implements backend.Backend.
@@ -22,13 +24,13 @@ type CPU struct {
 	pool    *pool
 	scratch []scratch // a worker
 
-	acts  activations
-	mm    matmulJob
-	ew    elementwiseJob
-	rope  angles
-	att   attendJob
-	moe   expertBuffers
-	dense map[int]*arena // of dense blocks, by their size
+	weights bump // packed matrices
+	mm      matmulJob
+	ew      elementwiseJob
+	rope    angles
+	att     attendJob
+	moe     expertBuffers
+	dense   map[int]*arena // of dense blocks, by their size
 }
 
 var _ backend.Backend = (*CPU)(nil)
@@ -121,6 +123,10 @@ type scratch struct {
 	u    []uint8
 	d, m []float32
 	row  []float32
+
+	tile, unpacked, columns []byte // of a matrix
+	beside                  []float32
+
 	k, v []float32
 	s    []float32
 	sums []float32

@@ -15,16 +15,35 @@ type kernels struct {
 	// dot returns Σ a·b; axpy adds p·x to y.
 	dot  func(a, b []float32) float32
 	axpy func(y []float32, p float32, x []float32)
-	// dotHalf returns Σ w·x of fp16 weights, dotBF16 of bf16 ones.
-	dotHalf, dotBF16 func(w []byte, x []float32) float32
 	// halves converts fp16 to f32, toHalves the other way, half to even.
 	halves   func(dst []float32, src []uint16)
 	toHalves func(dst []uint16, src []float32)
-	// quantise rounds x to int8, absmax/127 per 32, and writes {d, d·Σq} a group of 32.
-	quantise func(q []int8, ds []float32, x []float32)
-	// dotQ are products of a row as the file holds it with quantised activations, for the types that have a kernel of their own.
-	dotQ map[gguf.Type]func(w []byte, q []int8, ds []float32) float32
+
+	// Matrix products. The generic level has none of these: it multiplies rows as the file holds them.
+	quantise func(p panel, row int, x []float32) // rounds x into row of a panel
+	matrices map[gguf.Type]matrixKernels
+	floats   map[gguf.Type]map[int]floatFunc // by rows of activations
 }
+
+// packs reports whether matrices are packed for this level.
+func (k *kernels) packs() bool { return k.matrices != nil }
+
+// matrixKernels multiply one packed type. The maps are by the rows of activations in a panel.
+type matrixKernels struct {
+	direct   map[int]productFunc // packed tiles
+	unpack   unpackFunc          // a packed tile to an unpacked one, of unpackedBlock bytes a block
+	unpacked map[int]tileFunc    // one unpacked tile
+	floats   unpackFunc          // a packed tile to columns of f32
+}
+
+// The kernels' arguments: w weights, x activations, y the results, 16 of a tile for each row of activations, ystride bytes apart; blocks of 32 columns,
+// but of 256 for packed types that have superblocks.
+type (
+	productFunc = func(w, x *byte, y *float32, blocks, tiles, ystride int)
+	unpackFunc  = func(dst, w *byte, blocks int)
+	tileFunc    = func(w, x *byte, y *float32, blocks, ystride int)
+	floatFunc   = func(w, x *byte, y *float32, columns, wstride, xstride, ystride int)
+)
 
 // levels are those that this machine has, the best first; "generic" is always there and last.
 var levels = append(simdLevels(), &generic)
@@ -32,9 +51,7 @@ var levels = append(simdLevels(), &generic)
 var generic = kernels{
 	name: "generic",
 	dot:  dotGeneric, axpy: axpyGeneric,
-	dotHalf: dotHalfGeneric, dotBF16: dotBF16Generic,
 	halves: halvesGeneric, toHalves: toHalvesGeneric,
-	quantise: quantiseGeneric,
 }
 
 // pick returns the kernels of a level by name; empty means what MUSTAFAR_CPU says, else the best.

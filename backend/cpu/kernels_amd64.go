@@ -7,25 +7,15 @@ package cpu
 // pause tells the processor that this thread is waiting for another.
 func pause()
 
-// Σ a·b of f32; n a multiple of 64.
+// Σ a·b; n a multiple of 64.
 //
 //go:noescape
-func dotAVX512(a *byte, b *byte, n int) float32
+func dotAVX512(a *float32, b *float32, n int) float32
 
 // y += p·x; n a multiple of 16.
 //
 //go:noescape
 func axpyAVX512(y *float32, p float32, x *float32, n int)
-
-// Σ a·b, a fp16 and b f32; n a multiple of 64.
-//
-//go:noescape
-func dotHalfAVX512(a *byte, b *byte, n int) float32
-
-// Σ a·b, a bf16 and b f32; n a multiple of 64.
-//
-//go:noescape
-func dotBF16AVX512(a *byte, b *byte, n int) float32
 
 // dst = src as f32; n a multiple of 16.
 //
@@ -37,40 +27,355 @@ func halvesAVX512(dst *float32, src *uint16, n int)
 //go:noescape
 func toHalvesAVX512(dst *uint16, src *float32, n int)
 
-// one row of 4-bit blocks of 32, as the file holds it, times quantised activations.
+// 16 rows of F32, wstride bytes a column, times 1 rows of f32; columns a multiple of 4, strides in bytes.
 //
 //go:noescape
-func dotQ4x0AVX512(w *byte, q *int8, ds *float32, blocks int) float32
+func mul1F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
 
-// one row of 4-bit blocks of 32, as the file holds it, times quantised activations.
+// 16 rows of F16, wstride bytes a column, times 1 rows of f32; columns a multiple of 4, strides in bytes.
 //
 //go:noescape
-func dotQ4x1AVX512(w *byte, q *int8, ds *float32, blocks int) float32
+func mul1F16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
 
-// one row of Q8_0 blocks, as the file holds it, times quantised activations.
+// 16 rows of BF16, wstride bytes a column, times 1 rows of f32; columns a multiple of 4, strides in bytes.
 //
 //go:noescape
-func dotQ8x0AVX512(w *byte, q *int8, ds *float32, blocks int) float32
+func mul1BF16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
 
-// Σ a·b of f32; n a multiple of 64.
+// 16 rows of F32, wstride bytes a column, times 1 rows of f32; columns a multiple of 4, strides in bytes. y = y·factor + the products.
 //
 //go:noescape
-func dotAVX2(a *byte, b *byte, n int) float32
+func add1F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int, factor *float32)
+
+// 16 rows of F32, wstride bytes a column, times 4 rows of f32; columns a multiple of 4, strides in bytes.
+//
+//go:noescape
+func mul4F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of F16, wstride bytes a column, times 4 rows of f32; columns a multiple of 4, strides in bytes.
+//
+//go:noescape
+func mul4F16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of BF16, wstride bytes a column, times 4 rows of f32; columns a multiple of 4, strides in bytes.
+//
+//go:noescape
+func mul4BF16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of F32, wstride bytes a column, times 4 rows of f32; columns a multiple of 4, strides in bytes. y = y·factor + the products.
+//
+//go:noescape
+func add4F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int, factor *float32)
+
+// 16 rows of F32, wstride bytes a column, times 8 rows of f32; columns a multiple of 4, strides in bytes.
+//
+//go:noescape
+func mul8F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of F16, wstride bytes a column, times 8 rows of f32; columns a multiple of 4, strides in bytes.
+//
+//go:noescape
+func mul8F16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of BF16, wstride bytes a column, times 8 rows of f32; columns a multiple of 4, strides in bytes.
+//
+//go:noescape
+func mul8BF16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of F32, wstride bytes a column, times 8 rows of f32; columns a multiple of 4, strides in bytes. y = y·factor + the products.
+//
+//go:noescape
+func add8F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int, factor *float32)
+
+// 16 rows of F32, wstride bytes a column, times 16 rows of f32; columns a multiple of 4, strides in bytes.
+//
+//go:noescape
+func mul16F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of F16, wstride bytes a column, times 16 rows of f32; columns a multiple of 4, strides in bytes.
+//
+//go:noescape
+func mul16F16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of BF16, wstride bytes a column, times 16 rows of f32; columns a multiple of 4, strides in bytes.
+//
+//go:noescape
+func mul16BF16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of F32, wstride bytes a column, times 16 rows of f32; columns a multiple of 4, strides in bytes. y = y·factor + the products.
+//
+//go:noescape
+func add16F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int, factor *float32)
+
+// tiles of packed Q4x0 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q4x0AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// tiles of packed Q4x0 times a panel of 4 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul4Q4x0AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q4x0 as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ4x0AVX512(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q4x0 as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ4x0AVX512(dst *byte, w *byte, blocks int)
+
+// an unpacked tile times a panel of 8 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul8Tile1AVX512(w *byte, x *byte, y *float32, blocks int, ystride int)
+
+// an unpacked tile times a panel of 16 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul16Tile1AVX512(w *byte, x *byte, y *float32, blocks int, ystride int)
+
+// tiles of packed Q4x1 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q4x1AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// tiles of packed Q4x1 times a panel of 4 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul4Q4x1AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q4x1 as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ4x1AVX512(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q4x1 as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ4x1AVX512(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q5x0 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q5x0AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// tiles of packed Q5x0 times a panel of 4 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul4Q5x0AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q5x0 as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ5x0AVX512(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q5x0 as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ5x0AVX512(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q5x1 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q5x1AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// tiles of packed Q5x1 times a panel of 4 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul4Q5x1AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q5x1 as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ5x1AVX512(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q5x1 as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ5x1AVX512(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q8x0 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q8x0AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// tiles of packed Q8x0 times a panel of 4 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul4Q8x0AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q8x0 as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ8x0AVX512(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q8x0 as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ8x0AVX512(dst *byte, w *byte, blocks int)
+
+// tiles of packed IQ4NL times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1IQ4NLAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// tiles of packed IQ4NL times a panel of 4 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul4IQ4NLAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed IQ4NL as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackIQ4NLAVX512(dst *byte, w *byte, blocks int)
+
+// a tile of packed IQ4NL as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsIQ4NLAVX512(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q2K times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q2KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// tiles of packed Q2K times a panel of 4 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul4Q2KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q2K as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ2KAVX512(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q2K as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ2KAVX512(dst *byte, w *byte, blocks int)
+
+// an unpacked tile times a panel of 8 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul8Tile2AVX512(w *byte, x *byte, y *float32, blocks int, ystride int)
+
+// an unpacked tile times a panel of 16 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul16Tile2AVX512(w *byte, x *byte, y *float32, blocks int, ystride int)
+
+// tiles of packed Q3K times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q3KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// tiles of packed Q3K times a panel of 4 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul4Q3KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q3K as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ3KAVX512(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q3K as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ3KAVX512(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q4K times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q4KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// tiles of packed Q4K times a panel of 4 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul4Q4KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q4K as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ4KAVX512(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q4K as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ4KAVX512(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q5K times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q5KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// tiles of packed Q5K times a panel of 4 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul4Q5KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q5K as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ5KAVX512(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q5K as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ5KAVX512(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q6K times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q6KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// tiles of packed Q6K times a panel of 4 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul4Q6KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q6K as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ6KAVX512(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q6K as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ6KAVX512(dst *byte, w *byte, blocks int)
+
+// tiles of packed IQ4XS times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1IQ4XSAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// tiles of packed IQ4XS times a panel of 4 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul4IQ4XSAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed IQ4XS as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackIQ4XSAVX512(dst *byte, w *byte, blocks int)
+
+// a tile of packed IQ4XS as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsIQ4XSAVX512(dst *byte, w *byte, blocks int)
+
+// Σ a·b; n a multiple of 64.
+//
+//go:noescape
+func dotAVX2(a *float32, b *float32, n int) float32
 
 // y += p·x; n a multiple of 16.
 //
 //go:noescape
 func axpyAVX2(y *float32, p float32, x *float32, n int)
-
-// Σ a·b, a fp16 and b f32; n a multiple of 64.
-//
-//go:noescape
-func dotHalfAVX2(a *byte, b *byte, n int) float32
-
-// Σ a·b, a bf16 and b f32; n a multiple of 64.
-//
-//go:noescape
-func dotBF16AVX2(a *byte, b *byte, n int) float32
 
 // dst = src as f32; n a multiple of 16.
 //
@@ -82,22 +387,252 @@ func halvesAVX2(dst *float32, src *uint16, n int)
 //go:noescape
 func toHalvesAVX2(dst *uint16, src *float32, n int)
 
-// q = x / d rounded half to even, d = absmax/127 of each 32; ds = {d, d·Σq} a group.
+// one row of a panel: q = x / d rounded half to even, d = absmax/127 of each 32; scales = d, d·Σq, and that of each half, m4 bytes apart; blocks are stride bytes apart.
 //
 //go:noescape
-func quantiseAVX2(q *int8, ds *float32, x *float32, groups int)
+func quantiseAVX2(q *int8, scales *float32, x *float32, blocks int, stride int, m4 int)
 
-// one row of 4-bit blocks of 32, as the file holds it, times quantised activations.
+// 16 rows of F32, wstride bytes a column, times 1 rows of f32; columns a multiple of 4, strides in bytes.
 //
 //go:noescape
-func dotQ4x0AVX2(w *byte, q *int8, ds *float32, blocks int) float32
+func mul1F32AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
 
-// one row of 4-bit blocks of 32, as the file holds it, times quantised activations.
+// 16 rows of F16, wstride bytes a column, times 1 rows of f32; columns a multiple of 4, strides in bytes.
 //
 //go:noescape
-func dotQ4x1AVX2(w *byte, q *int8, ds *float32, blocks int) float32
+func mul1F16AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
 
-// one row of Q8_0 blocks, as the file holds it, times quantised activations.
+// 16 rows of BF16, wstride bytes a column, times 1 rows of f32; columns a multiple of 4, strides in bytes.
 //
 //go:noescape
-func dotQ8x0AVX2(w *byte, q *int8, ds *float32, blocks int) float32
+func mul1BF16AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of F32, wstride bytes a column, times 1 rows of f32; columns a multiple of 4, strides in bytes. y = y·factor + the products.
+//
+//go:noescape
+func add1F32AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int, factor *float32)
+
+// 16 rows of F32, wstride bytes a column, times 4 rows of f32; columns a multiple of 4, strides in bytes.
+//
+//go:noescape
+func mul4F32AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of F16, wstride bytes a column, times 4 rows of f32; columns a multiple of 4, strides in bytes.
+//
+//go:noescape
+func mul4F16AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of BF16, wstride bytes a column, times 4 rows of f32; columns a multiple of 4, strides in bytes.
+//
+//go:noescape
+func mul4BF16AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+
+// 16 rows of F32, wstride bytes a column, times 4 rows of f32; columns a multiple of 4, strides in bytes. y = y·factor + the products.
+//
+//go:noescape
+func add4F32AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int, factor *float32)
+
+// tiles of packed Q4x0 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q4x0AVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q4x0 as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ4x0AVX2(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q4x0 as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ4x0AVX2(dst *byte, w *byte, blocks int)
+
+// an unpacked tile times a panel of 4 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul4Tile1By8AVX2(w *byte, x *byte, y *float32, blocks int, ystride int)
+
+// tiles of packed Q4x1 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q4x1AVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q4x1 as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ4x1AVX2(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q4x1 as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ4x1AVX2(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q5x0 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q5x0AVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q5x0 as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ5x0AVX2(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q5x0 as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ5x0AVX2(dst *byte, w *byte, blocks int)
+
+// an unpacked tile times a panel of 4 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul4Tile1By4AVX2(w *byte, x *byte, y *float32, blocks int, ystride int)
+
+// tiles of packed Q5x1 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q5x1AVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q5x1 as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ5x1AVX2(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q5x1 as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ5x1AVX2(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q8x0 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q8x0AVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q8x0 as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ8x0AVX2(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q8x0 as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ8x0AVX2(dst *byte, w *byte, blocks int)
+
+// an unpacked tile times a panel of 4 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul4Tile1SignedAVX2(w *byte, x *byte, y *float32, blocks int, ystride int)
+
+// tiles of packed IQ4NL times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1IQ4NLAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed IQ4NL as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackIQ4NLAVX2(dst *byte, w *byte, blocks int)
+
+// a tile of packed IQ4NL as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsIQ4NLAVX2(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q2K times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q2KAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q2K as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ2KAVX2(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q2K as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ2KAVX2(dst *byte, w *byte, blocks int)
+
+// an unpacked tile times a panel of 4 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul4Tile2By8AVX2(w *byte, x *byte, y *float32, blocks int, ystride int)
+
+// tiles of packed Q3K times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q3KAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q3K as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ3KAVX2(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q3K as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ3KAVX2(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q4K times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q4KAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q4K as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ4KAVX2(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q4K as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ4KAVX2(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q5K times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q5KAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q5K as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ5KAVX2(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q5K as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ5KAVX2(dst *byte, w *byte, blocks int)
+
+// tiles of packed Q6K times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1Q6KAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed Q6K as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackQ6KAVX2(dst *byte, w *byte, blocks int)
+
+// a tile of packed Q6K as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsQ6KAVX2(dst *byte, w *byte, blocks int)
+
+// an unpacked tile times a panel of 4 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul4Tile2By2AVX2(w *byte, x *byte, y *float32, blocks int, ystride int)
+
+// tiles of packed IQ4XS times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
+//
+//go:noescape
+func mul1IQ4XSAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+
+// a tile of packed IQ4XS as unpacked blocks; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func unpackIQ4XSAVX2(dst *byte, w *byte, blocks int)
+
+// a tile of packed IQ4XS as f32, 16 rows a column; blocks of 32 columns (of 256 where there are superblocks).
+//
+//go:noescape
+func floatsIQ4XSAVX2(dst *byte, w *byte, blocks int)

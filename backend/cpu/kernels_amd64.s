@@ -9,7 +9,7 @@ TEXT ·pause(SB), NOSPLIT, $0
 	PAUSE
 	RET
 
-// func dotAVX512(a *byte, b *byte, n int) float32
+// func dotAVX512(a *float32, b *float32, n int) float32
 // Requires: AVX, AVX512DQ, AVX512F, SSE
 TEXT ·dotAVX512(SB), NOSPLIT, $0-28
 	MOVQ   a+0(FP), AX
@@ -67,88 +67,6 @@ loop:
 	VZEROUPPER
 	RET
 
-// func dotHalfAVX512(a *byte, b *byte, n int) float32
-// Requires: AVX, AVX512DQ, AVX512F, SSE
-TEXT ·dotHalfAVX512(SB), NOSPLIT, $0-28
-	MOVQ   a+0(FP), AX
-	MOVQ   b+8(FP), CX
-	MOVQ   n+16(FP), DX
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-
-loop:
-	VCVTPH2PS     (AX), Z4
-	VFMADD231PS   (CX), Z4, Z0
-	VCVTPH2PS     32(AX), Z4
-	VFMADD231PS   64(CX), Z4, Z1
-	VCVTPH2PS     64(AX), Z4
-	VFMADD231PS   128(CX), Z4, Z2
-	VCVTPH2PS     96(AX), Z4
-	VFMADD231PS   192(CX), Z4, Z3
-	ADDQ          $0x00000080, AX
-	ADDQ          $0x00000100, CX
-	SUBQ          $0x00000040, DX
-	JNZ           loop
-	VADDPS        Z0, Z1, Z0
-	VADDPS        Z2, Z3, Z2
-	VADDPS        Z0, Z2, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y1
-	VEXTRACTF128  $0x01, Y1, X0
-	VADDPS        X0, X1, X0
-	VSHUFPS       $0x4e, X0, X0, X1
-	VADDPS        X1, X0, X0
-	VSHUFPS       $0xb1, X0, X0, X1
-	VADDPS        X1, X0, X0
-	MOVSS         X0, ret+24(FP)
-	VZEROUPPER
-	RET
-
-// func dotBF16AVX512(a *byte, b *byte, n int) float32
-// Requires: AVX, AVX512DQ, AVX512F, SSE
-TEXT ·dotBF16AVX512(SB), NOSPLIT, $0-28
-	MOVQ   a+0(FP), AX
-	MOVQ   b+8(FP), CX
-	MOVQ   n+16(FP), DX
-	VXORPS Z0, Z0, Z0
-	VXORPS Z1, Z1, Z1
-	VXORPS Z2, Z2, Z2
-	VXORPS Z3, Z3, Z3
-
-loop:
-	VPMOVZXWD     (AX), Z4
-	VPSLLD        $0x10, Z4, Z4
-	VFMADD231PS   (CX), Z4, Z0
-	VPMOVZXWD     32(AX), Z4
-	VPSLLD        $0x10, Z4, Z4
-	VFMADD231PS   64(CX), Z4, Z1
-	VPMOVZXWD     64(AX), Z4
-	VPSLLD        $0x10, Z4, Z4
-	VFMADD231PS   128(CX), Z4, Z2
-	VPMOVZXWD     96(AX), Z4
-	VPSLLD        $0x10, Z4, Z4
-	VFMADD231PS   192(CX), Z4, Z3
-	ADDQ          $0x00000080, AX
-	ADDQ          $0x00000100, CX
-	SUBQ          $0x00000040, DX
-	JNZ           loop
-	VADDPS        Z0, Z1, Z0
-	VADDPS        Z2, Z3, Z2
-	VADDPS        Z0, Z2, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y1
-	VEXTRACTF128  $0x01, Y1, X0
-	VADDPS        X0, X1, X0
-	VSHUFPS       $0x4e, X0, X0, X1
-	VADDPS        X1, X0, X0
-	VSHUFPS       $0xb1, X0, X0, X1
-	VADDPS        X1, X0, X0
-	MOVSS         X0, ret+24(FP)
-	VZEROUPPER
-	RET
-
 // func halvesAVX512(dst *float32, src *uint16, n int)
 // Requires: AVX, AVX512F
 TEXT ·halvesAVX512(SB), NOSPLIT, $0-24
@@ -183,139 +101,8328 @@ loop:
 	VZEROUPPER
 	RET
 
-// func dotQ4x0AVX512(w *byte, q *int8, ds *float32, blocks int) float32
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, SSE
-TEXT ·dotQ4x0AVX512(SB), NOSPLIT, $0-36
-	MOVQ         w+0(FP), AX
-	MOVQ         q+8(FP), CX
-	MOVQ         ds+16(FP), DX
-	MOVQ         blocks+24(FP), BX
+// func mul1F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·mul1F32AVX512(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), DX
+	MOVQ   columns+24(FP), BX
+	MOVQ   x+8(FP), SI
+	VXORPS Z0, Z0, Z0
+
+columns0:
+	VMOVUPS          (DX), Z1
+	ADDQ             CX, DX
+	VFMADD231PS.BCST (SI), Z1, Z0
+	VMOVUPS          (DX), Z1
+	ADDQ             CX, DX
+	VFMADD231PS.BCST 4(SI), Z1, Z0
+	VMOVUPS          (DX), Z1
+	ADDQ             CX, DX
+	VFMADD231PS.BCST 8(SI), Z1, Z0
+	VMOVUPS          (DX), Z1
+	ADDQ             CX, DX
+	VFMADD231PS.BCST 12(SI), Z1, Z0
+	ADDQ             $0x00000010, SI
+	SUBQ             $0x00000004, BX
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1F16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·mul1F16AVX512(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), DX
+	MOVQ   columns+24(FP), BX
+	MOVQ   x+8(FP), SI
+	VXORPS Z0, Z0, Z0
+
+columns0:
+	VCVTPH2PS        (DX), Z1
+	ADDQ             CX, DX
+	VFMADD231PS.BCST (SI), Z1, Z0
+	VCVTPH2PS        (DX), Z1
+	ADDQ             CX, DX
+	VFMADD231PS.BCST 4(SI), Z1, Z0
+	VCVTPH2PS        (DX), Z1
+	ADDQ             CX, DX
+	VFMADD231PS.BCST 8(SI), Z1, Z0
+	VCVTPH2PS        (DX), Z1
+	ADDQ             CX, DX
+	VFMADD231PS.BCST 12(SI), Z1, Z0
+	ADDQ             $0x00000010, SI
+	SUBQ             $0x00000004, BX
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1BF16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·mul1BF16AVX512(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), DX
+	MOVQ   columns+24(FP), BX
+	MOVQ   x+8(FP), SI
+	VXORPS Z0, Z0, Z0
+
+columns0:
+	VPMOVZXWD        (DX), Z1
+	VPSLLD           $0x10, Z1, Z1
+	ADDQ             CX, DX
+	VFMADD231PS.BCST (SI), Z1, Z0
+	VPMOVZXWD        (DX), Z1
+	VPSLLD           $0x10, Z1, Z1
+	ADDQ             CX, DX
+	VFMADD231PS.BCST 4(SI), Z1, Z0
+	VPMOVZXWD        (DX), Z1
+	VPSLLD           $0x10, Z1, Z1
+	ADDQ             CX, DX
+	VFMADD231PS.BCST 8(SI), Z1, Z0
+	VPMOVZXWD        (DX), Z1
+	VPSLLD           $0x10, Z1, Z1
+	ADDQ             CX, DX
+	VFMADD231PS.BCST 12(SI), Z1, Z0
+	ADDQ             $0x00000010, SI
+	SUBQ             $0x00000004, BX
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	VZEROUPPER
+	RET
+
+// func add1F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int, factor *float32)
+// Requires: AVX, AVX512F
+TEXT ·add1F32AVX512(SB), NOSPLIT, $0-64
+	MOVQ         y+16(FP), AX
+	MOVQ         wstride+32(FP), CX
+	MOVQ         ystride+48(FP), DX
+	MOVQ         w+0(FP), BX
+	MOVQ         columns+24(FP), SI
+	MOVQ         x+8(FP), DI
+	MOVQ         factor+56(FP), R8
+	LEAQ         (AX), R9
+	VBROADCASTSS (R8), Z0
+	VMULPS       (R9), Z0, Z0
+	ADDQ         DX, R9
+
+columns0:
+	VMOVUPS          (BX), Z1
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z1, Z0
+	VMOVUPS          (BX), Z1
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z1, Z0
+	VMOVUPS          (BX), Z1
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z1, Z0
+	VMOVUPS          (BX), Z1
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z1, Z0
+	ADDQ             $0x00000010, DI
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	VZEROUPPER
+	RET
+
+// func mul4F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·mul4F32AVX512(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), BX
+	MOVQ   columns+24(FP), SI
+	MOVQ   x+8(FP), DI
+	MOVQ   xstride+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+columns0:
+	VMOVUPS          (BX), Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z4, Z0
+	VFMADD231PS.BCST (DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST (DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST (DI)(R9*1), Z4, Z3
+	VMOVUPS          (BX), Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z4, Z0
+	VFMADD231PS.BCST 4(DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST 4(DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST 4(DI)(R9*1), Z4, Z3
+	VMOVUPS          (BX), Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z4, Z0
+	VFMADD231PS.BCST 8(DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST 8(DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST 8(DI)(R9*1), Z4, Z3
+	VMOVUPS          (BX), Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z4, Z0
+	VFMADD231PS.BCST 12(DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST 12(DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST 12(DI)(R9*1), Z4, Z3
+	ADDQ             $0x00000010, DI
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z3, (AX)
+	VZEROUPPER
+	RET
+
+// func mul4F16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·mul4F16AVX512(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), BX
+	MOVQ   columns+24(FP), SI
+	MOVQ   x+8(FP), DI
+	MOVQ   xstride+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+columns0:
+	VCVTPH2PS        (BX), Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z4, Z0
+	VFMADD231PS.BCST (DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST (DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST (DI)(R9*1), Z4, Z3
+	VCVTPH2PS        (BX), Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z4, Z0
+	VFMADD231PS.BCST 4(DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST 4(DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST 4(DI)(R9*1), Z4, Z3
+	VCVTPH2PS        (BX), Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z4, Z0
+	VFMADD231PS.BCST 8(DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST 8(DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST 8(DI)(R9*1), Z4, Z3
+	VCVTPH2PS        (BX), Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z4, Z0
+	VFMADD231PS.BCST 12(DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST 12(DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST 12(DI)(R9*1), Z4, Z3
+	ADDQ             $0x00000010, DI
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z3, (AX)
+	VZEROUPPER
+	RET
+
+// func mul4BF16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·mul4BF16AVX512(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), BX
+	MOVQ   columns+24(FP), SI
+	MOVQ   x+8(FP), DI
+	MOVQ   xstride+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+
+columns0:
+	VPMOVZXWD        (BX), Z4
+	VPSLLD           $0x10, Z4, Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z4, Z0
+	VFMADD231PS.BCST (DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST (DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST (DI)(R9*1), Z4, Z3
+	VPMOVZXWD        (BX), Z4
+	VPSLLD           $0x10, Z4, Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z4, Z0
+	VFMADD231PS.BCST 4(DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST 4(DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST 4(DI)(R9*1), Z4, Z3
+	VPMOVZXWD        (BX), Z4
+	VPSLLD           $0x10, Z4, Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z4, Z0
+	VFMADD231PS.BCST 8(DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST 8(DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST 8(DI)(R9*1), Z4, Z3
+	VPMOVZXWD        (BX), Z4
+	VPSLLD           $0x10, Z4, Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z4, Z0
+	VFMADD231PS.BCST 12(DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST 12(DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST 12(DI)(R9*1), Z4, Z3
+	ADDQ             $0x00000010, DI
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z3, (AX)
+	VZEROUPPER
+	RET
+
+// func add4F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int, factor *float32)
+// Requires: AVX, AVX512F
+TEXT ·add4F32AVX512(SB), NOSPLIT, $0-64
+	MOVQ         y+16(FP), AX
+	MOVQ         wstride+32(FP), CX
+	MOVQ         ystride+48(FP), DX
+	MOVQ         w+0(FP), BX
+	MOVQ         columns+24(FP), SI
+	MOVQ         x+8(FP), DI
+	MOVQ         xstride+40(FP), R8
+	LEAQ         (R8)(R8*2), R9
+	MOVQ         factor+56(FP), R10
+	LEAQ         (AX), R11
+	VBROADCASTSS (R10), Z0
+	VMULPS       (R11), Z0, Z0
+	ADDQ         DX, R11
+	VBROADCASTSS 4(R10), Z1
+	VMULPS       (R11), Z1, Z1
+	ADDQ         DX, R11
+	VBROADCASTSS 8(R10), Z2
+	VMULPS       (R11), Z2, Z2
+	ADDQ         DX, R11
+	VBROADCASTSS 12(R10), Z3
+	VMULPS       (R11), Z3, Z3
+	ADDQ         DX, R11
+
+columns0:
+	VMOVUPS          (BX), Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z4, Z0
+	VFMADD231PS.BCST (DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST (DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST (DI)(R9*1), Z4, Z3
+	VMOVUPS          (BX), Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z4, Z0
+	VFMADD231PS.BCST 4(DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST 4(DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST 4(DI)(R9*1), Z4, Z3
+	VMOVUPS          (BX), Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z4, Z0
+	VFMADD231PS.BCST 8(DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST 8(DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST 8(DI)(R9*1), Z4, Z3
+	VMOVUPS          (BX), Z4
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z4, Z0
+	VFMADD231PS.BCST 12(DI)(R8*1), Z4, Z1
+	VFMADD231PS.BCST 12(DI)(R8*2), Z4, Z2
+	VFMADD231PS.BCST 12(DI)(R9*1), Z4, Z3
+	ADDQ             $0x00000010, DI
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z3, (AX)
+	VZEROUPPER
+	RET
+
+// func mul8F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·mul8F32AVX512(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), BX
+	MOVQ   columns+24(FP), SI
+	MOVQ   x+8(FP), DI
+	MOVQ   xstride+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	LEAQ   (DI)(R8*4), R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+columns0:
+	VMOVUPS          (BX), Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z8, Z0
+	VFMADD231PS.BCST (DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST (DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST (DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST (R10), Z8, Z4
+	VFMADD231PS.BCST (R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST (R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST (R10)(R9*1), Z8, Z7
+	VMOVUPS          (BX), Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z8, Z0
+	VFMADD231PS.BCST 4(DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST 4(DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST 4(DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST 4(R10), Z8, Z4
+	VFMADD231PS.BCST 4(R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST 4(R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST 4(R10)(R9*1), Z8, Z7
+	VMOVUPS          (BX), Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z8, Z0
+	VFMADD231PS.BCST 8(DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST 8(DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST 8(DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST 8(R10), Z8, Z4
+	VFMADD231PS.BCST 8(R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST 8(R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST 8(R10)(R9*1), Z8, Z7
+	VMOVUPS          (BX), Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z8, Z0
+	VFMADD231PS.BCST 12(DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST 12(DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST 12(DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST 12(R10), Z8, Z4
+	VFMADD231PS.BCST 12(R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST 12(R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST 12(R10)(R9*1), Z8, Z7
+	ADDQ             $0x00000010, DI
+	ADDQ             $0x00000010, R10
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z6, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z7, (AX)
+	VZEROUPPER
+	RET
+
+// func mul8F16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·mul8F16AVX512(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), BX
+	MOVQ   columns+24(FP), SI
+	MOVQ   x+8(FP), DI
+	MOVQ   xstride+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	LEAQ   (DI)(R8*4), R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+columns0:
+	VCVTPH2PS        (BX), Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z8, Z0
+	VFMADD231PS.BCST (DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST (DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST (DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST (R10), Z8, Z4
+	VFMADD231PS.BCST (R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST (R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST (R10)(R9*1), Z8, Z7
+	VCVTPH2PS        (BX), Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z8, Z0
+	VFMADD231PS.BCST 4(DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST 4(DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST 4(DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST 4(R10), Z8, Z4
+	VFMADD231PS.BCST 4(R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST 4(R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST 4(R10)(R9*1), Z8, Z7
+	VCVTPH2PS        (BX), Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z8, Z0
+	VFMADD231PS.BCST 8(DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST 8(DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST 8(DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST 8(R10), Z8, Z4
+	VFMADD231PS.BCST 8(R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST 8(R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST 8(R10)(R9*1), Z8, Z7
+	VCVTPH2PS        (BX), Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z8, Z0
+	VFMADD231PS.BCST 12(DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST 12(DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST 12(DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST 12(R10), Z8, Z4
+	VFMADD231PS.BCST 12(R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST 12(R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST 12(R10)(R9*1), Z8, Z7
+	ADDQ             $0x00000010, DI
+	ADDQ             $0x00000010, R10
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z6, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z7, (AX)
+	VZEROUPPER
+	RET
+
+// func mul8BF16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·mul8BF16AVX512(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), BX
+	MOVQ   columns+24(FP), SI
+	MOVQ   x+8(FP), DI
+	MOVQ   xstride+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	LEAQ   (DI)(R8*4), R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+columns0:
+	VPMOVZXWD        (BX), Z8
+	VPSLLD           $0x10, Z8, Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z8, Z0
+	VFMADD231PS.BCST (DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST (DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST (DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST (R10), Z8, Z4
+	VFMADD231PS.BCST (R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST (R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST (R10)(R9*1), Z8, Z7
+	VPMOVZXWD        (BX), Z8
+	VPSLLD           $0x10, Z8, Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z8, Z0
+	VFMADD231PS.BCST 4(DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST 4(DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST 4(DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST 4(R10), Z8, Z4
+	VFMADD231PS.BCST 4(R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST 4(R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST 4(R10)(R9*1), Z8, Z7
+	VPMOVZXWD        (BX), Z8
+	VPSLLD           $0x10, Z8, Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z8, Z0
+	VFMADD231PS.BCST 8(DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST 8(DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST 8(DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST 8(R10), Z8, Z4
+	VFMADD231PS.BCST 8(R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST 8(R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST 8(R10)(R9*1), Z8, Z7
+	VPMOVZXWD        (BX), Z8
+	VPSLLD           $0x10, Z8, Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z8, Z0
+	VFMADD231PS.BCST 12(DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST 12(DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST 12(DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST 12(R10), Z8, Z4
+	VFMADD231PS.BCST 12(R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST 12(R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST 12(R10)(R9*1), Z8, Z7
+	ADDQ             $0x00000010, DI
+	ADDQ             $0x00000010, R10
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z6, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z7, (AX)
+	VZEROUPPER
+	RET
+
+// func add8F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int, factor *float32)
+// Requires: AVX, AVX512F
+TEXT ·add8F32AVX512(SB), NOSPLIT, $0-64
+	MOVQ         y+16(FP), AX
+	MOVQ         wstride+32(FP), CX
+	MOVQ         ystride+48(FP), DX
+	MOVQ         w+0(FP), BX
+	MOVQ         columns+24(FP), SI
+	MOVQ         x+8(FP), DI
+	MOVQ         xstride+40(FP), R8
+	LEAQ         (R8)(R8*2), R9
+	LEAQ         (DI)(R8*4), R10
+	MOVQ         factor+56(FP), R11
+	LEAQ         (AX), R12
+	VBROADCASTSS (R11), Z0
+	VMULPS       (R12), Z0, Z0
+	ADDQ         DX, R12
+	VBROADCASTSS 4(R11), Z1
+	VMULPS       (R12), Z1, Z1
+	ADDQ         DX, R12
+	VBROADCASTSS 8(R11), Z2
+	VMULPS       (R12), Z2, Z2
+	ADDQ         DX, R12
+	VBROADCASTSS 12(R11), Z3
+	VMULPS       (R12), Z3, Z3
+	ADDQ         DX, R12
+	VBROADCASTSS 16(R11), Z4
+	VMULPS       (R12), Z4, Z4
+	ADDQ         DX, R12
+	VBROADCASTSS 20(R11), Z5
+	VMULPS       (R12), Z5, Z5
+	ADDQ         DX, R12
+	VBROADCASTSS 24(R11), Z6
+	VMULPS       (R12), Z6, Z6
+	ADDQ         DX, R12
+	VBROADCASTSS 28(R11), Z7
+	VMULPS       (R12), Z7, Z7
+	ADDQ         DX, R12
+
+columns0:
+	VMOVUPS          (BX), Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z8, Z0
+	VFMADD231PS.BCST (DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST (DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST (DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST (R10), Z8, Z4
+	VFMADD231PS.BCST (R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST (R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST (R10)(R9*1), Z8, Z7
+	VMOVUPS          (BX), Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z8, Z0
+	VFMADD231PS.BCST 4(DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST 4(DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST 4(DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST 4(R10), Z8, Z4
+	VFMADD231PS.BCST 4(R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST 4(R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST 4(R10)(R9*1), Z8, Z7
+	VMOVUPS          (BX), Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z8, Z0
+	VFMADD231PS.BCST 8(DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST 8(DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST 8(DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST 8(R10), Z8, Z4
+	VFMADD231PS.BCST 8(R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST 8(R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST 8(R10)(R9*1), Z8, Z7
+	VMOVUPS          (BX), Z8
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z8, Z0
+	VFMADD231PS.BCST 12(DI)(R8*1), Z8, Z1
+	VFMADD231PS.BCST 12(DI)(R8*2), Z8, Z2
+	VFMADD231PS.BCST 12(DI)(R9*1), Z8, Z3
+	VFMADD231PS.BCST 12(R10), Z8, Z4
+	VFMADD231PS.BCST 12(R10)(R8*1), Z8, Z5
+	VFMADD231PS.BCST 12(R10)(R8*2), Z8, Z6
+	VFMADD231PS.BCST 12(R10)(R9*1), Z8, Z7
+	ADDQ             $0x00000010, DI
+	ADDQ             $0x00000010, R10
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z6, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z7, (AX)
+	VZEROUPPER
+	RET
+
+// func mul16F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·mul16F32AVX512(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), BX
+	MOVQ   columns+24(FP), SI
+	MOVQ   x+8(FP), DI
+	MOVQ   xstride+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	LEAQ   (DI)(R8*4), R10
+	LEAQ   (R10)(R8*4), R11
+	LEAQ   (R11)(R8*4), R12
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+
+columns0:
+	VMOVUPS          (BX), Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z16, Z0
+	VFMADD231PS.BCST (DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST (DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST (DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST (R10), Z16, Z4
+	VFMADD231PS.BCST (R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST (R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST (R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST (R11), Z16, Z8
+	VFMADD231PS.BCST (R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST (R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST (R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST (R12), Z16, Z12
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST (R12)(R9*1), Z16, Z15
+	VMOVUPS          (BX), Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z16, Z0
+	VFMADD231PS.BCST 4(DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST 4(DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST 4(DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST 4(R10), Z16, Z4
+	VFMADD231PS.BCST 4(R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST 4(R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST 4(R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST 4(R11), Z16, Z8
+	VFMADD231PS.BCST 4(R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST 4(R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST 4(R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST 4(R12), Z16, Z12
+	VFMADD231PS.BCST 4(R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST 4(R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST 4(R12)(R9*1), Z16, Z15
+	VMOVUPS          (BX), Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z16, Z0
+	VFMADD231PS.BCST 8(DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST 8(DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST 8(DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST 8(R10), Z16, Z4
+	VFMADD231PS.BCST 8(R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST 8(R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST 8(R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST 8(R11), Z16, Z8
+	VFMADD231PS.BCST 8(R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST 8(R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST 8(R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST 8(R12), Z16, Z12
+	VFMADD231PS.BCST 8(R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST 8(R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST 8(R12)(R9*1), Z16, Z15
+	VMOVUPS          (BX), Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z16, Z0
+	VFMADD231PS.BCST 12(DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST 12(DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST 12(DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST 12(R10), Z16, Z4
+	VFMADD231PS.BCST 12(R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST 12(R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST 12(R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST 12(R11), Z16, Z8
+	VFMADD231PS.BCST 12(R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST 12(R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST 12(R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST 12(R12), Z16, Z12
+	VFMADD231PS.BCST 12(R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST 12(R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST 12(R12)(R9*1), Z16, Z15
+	ADDQ             $0x00000010, DI
+	ADDQ             $0x00000010, R10
+	ADDQ             $0x00000010, R11
+	ADDQ             $0x00000010, R12
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z6, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z7, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z8, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z9, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z10, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z11, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z12, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z13, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z14, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z15, (AX)
+	VZEROUPPER
+	RET
+
+// func mul16F16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·mul16F16AVX512(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), BX
+	MOVQ   columns+24(FP), SI
+	MOVQ   x+8(FP), DI
+	MOVQ   xstride+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	LEAQ   (DI)(R8*4), R10
+	LEAQ   (R10)(R8*4), R11
+	LEAQ   (R11)(R8*4), R12
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+
+columns0:
+	VCVTPH2PS        (BX), Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z16, Z0
+	VFMADD231PS.BCST (DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST (DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST (DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST (R10), Z16, Z4
+	VFMADD231PS.BCST (R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST (R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST (R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST (R11), Z16, Z8
+	VFMADD231PS.BCST (R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST (R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST (R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST (R12), Z16, Z12
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST (R12)(R9*1), Z16, Z15
+	VCVTPH2PS        (BX), Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z16, Z0
+	VFMADD231PS.BCST 4(DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST 4(DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST 4(DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST 4(R10), Z16, Z4
+	VFMADD231PS.BCST 4(R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST 4(R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST 4(R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST 4(R11), Z16, Z8
+	VFMADD231PS.BCST 4(R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST 4(R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST 4(R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST 4(R12), Z16, Z12
+	VFMADD231PS.BCST 4(R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST 4(R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST 4(R12)(R9*1), Z16, Z15
+	VCVTPH2PS        (BX), Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z16, Z0
+	VFMADD231PS.BCST 8(DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST 8(DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST 8(DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST 8(R10), Z16, Z4
+	VFMADD231PS.BCST 8(R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST 8(R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST 8(R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST 8(R11), Z16, Z8
+	VFMADD231PS.BCST 8(R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST 8(R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST 8(R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST 8(R12), Z16, Z12
+	VFMADD231PS.BCST 8(R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST 8(R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST 8(R12)(R9*1), Z16, Z15
+	VCVTPH2PS        (BX), Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z16, Z0
+	VFMADD231PS.BCST 12(DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST 12(DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST 12(DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST 12(R10), Z16, Z4
+	VFMADD231PS.BCST 12(R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST 12(R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST 12(R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST 12(R11), Z16, Z8
+	VFMADD231PS.BCST 12(R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST 12(R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST 12(R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST 12(R12), Z16, Z12
+	VFMADD231PS.BCST 12(R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST 12(R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST 12(R12)(R9*1), Z16, Z15
+	ADDQ             $0x00000010, DI
+	ADDQ             $0x00000010, R10
+	ADDQ             $0x00000010, R11
+	ADDQ             $0x00000010, R12
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z6, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z7, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z8, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z9, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z10, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z11, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z12, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z13, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z14, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z15, (AX)
+	VZEROUPPER
+	RET
+
+// func mul16BF16AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·mul16BF16AVX512(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), BX
+	MOVQ   columns+24(FP), SI
+	MOVQ   x+8(FP), DI
+	MOVQ   xstride+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	LEAQ   (DI)(R8*4), R10
+	LEAQ   (R10)(R8*4), R11
+	LEAQ   (R11)(R8*4), R12
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+
+columns0:
+	VPMOVZXWD        (BX), Z16
+	VPSLLD           $0x10, Z16, Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z16, Z0
+	VFMADD231PS.BCST (DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST (DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST (DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST (R10), Z16, Z4
+	VFMADD231PS.BCST (R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST (R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST (R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST (R11), Z16, Z8
+	VFMADD231PS.BCST (R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST (R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST (R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST (R12), Z16, Z12
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST (R12)(R9*1), Z16, Z15
+	VPMOVZXWD        (BX), Z16
+	VPSLLD           $0x10, Z16, Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z16, Z0
+	VFMADD231PS.BCST 4(DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST 4(DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST 4(DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST 4(R10), Z16, Z4
+	VFMADD231PS.BCST 4(R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST 4(R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST 4(R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST 4(R11), Z16, Z8
+	VFMADD231PS.BCST 4(R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST 4(R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST 4(R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST 4(R12), Z16, Z12
+	VFMADD231PS.BCST 4(R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST 4(R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST 4(R12)(R9*1), Z16, Z15
+	VPMOVZXWD        (BX), Z16
+	VPSLLD           $0x10, Z16, Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z16, Z0
+	VFMADD231PS.BCST 8(DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST 8(DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST 8(DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST 8(R10), Z16, Z4
+	VFMADD231PS.BCST 8(R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST 8(R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST 8(R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST 8(R11), Z16, Z8
+	VFMADD231PS.BCST 8(R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST 8(R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST 8(R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST 8(R12), Z16, Z12
+	VFMADD231PS.BCST 8(R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST 8(R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST 8(R12)(R9*1), Z16, Z15
+	VPMOVZXWD        (BX), Z16
+	VPSLLD           $0x10, Z16, Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z16, Z0
+	VFMADD231PS.BCST 12(DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST 12(DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST 12(DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST 12(R10), Z16, Z4
+	VFMADD231PS.BCST 12(R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST 12(R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST 12(R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST 12(R11), Z16, Z8
+	VFMADD231PS.BCST 12(R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST 12(R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST 12(R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST 12(R12), Z16, Z12
+	VFMADD231PS.BCST 12(R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST 12(R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST 12(R12)(R9*1), Z16, Z15
+	ADDQ             $0x00000010, DI
+	ADDQ             $0x00000010, R10
+	ADDQ             $0x00000010, R11
+	ADDQ             $0x00000010, R12
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z6, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z7, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z8, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z9, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z10, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z11, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z12, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z13, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z14, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z15, (AX)
+	VZEROUPPER
+	RET
+
+// func add16F32AVX512(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int, factor *float32)
+// Requires: AVX, AVX512F
+TEXT ·add16F32AVX512(SB), NOSPLIT, $0-64
+	MOVQ         y+16(FP), AX
+	MOVQ         wstride+32(FP), CX
+	MOVQ         ystride+48(FP), DX
+	MOVQ         w+0(FP), BX
+	MOVQ         columns+24(FP), SI
+	MOVQ         x+8(FP), DI
+	MOVQ         xstride+40(FP), R8
+	LEAQ         (R8)(R8*2), R9
+	LEAQ         (DI)(R8*4), R10
+	LEAQ         (R10)(R8*4), R11
+	LEAQ         (R11)(R8*4), R12
+	MOVQ         factor+56(FP), R13
+	LEAQ         (AX), R14
+	VBROADCASTSS (R13), Z0
+	VMULPS       (R14), Z0, Z0
+	ADDQ         DX, R14
+	VBROADCASTSS 4(R13), Z1
+	VMULPS       (R14), Z1, Z1
+	ADDQ         DX, R14
+	VBROADCASTSS 8(R13), Z2
+	VMULPS       (R14), Z2, Z2
+	ADDQ         DX, R14
+	VBROADCASTSS 12(R13), Z3
+	VMULPS       (R14), Z3, Z3
+	ADDQ         DX, R14
+	VBROADCASTSS 16(R13), Z4
+	VMULPS       (R14), Z4, Z4
+	ADDQ         DX, R14
+	VBROADCASTSS 20(R13), Z5
+	VMULPS       (R14), Z5, Z5
+	ADDQ         DX, R14
+	VBROADCASTSS 24(R13), Z6
+	VMULPS       (R14), Z6, Z6
+	ADDQ         DX, R14
+	VBROADCASTSS 28(R13), Z7
+	VMULPS       (R14), Z7, Z7
+	ADDQ         DX, R14
+	VBROADCASTSS 32(R13), Z8
+	VMULPS       (R14), Z8, Z8
+	ADDQ         DX, R14
+	VBROADCASTSS 36(R13), Z9
+	VMULPS       (R14), Z9, Z9
+	ADDQ         DX, R14
+	VBROADCASTSS 40(R13), Z10
+	VMULPS       (R14), Z10, Z10
+	ADDQ         DX, R14
+	VBROADCASTSS 44(R13), Z11
+	VMULPS       (R14), Z11, Z11
+	ADDQ         DX, R14
+	VBROADCASTSS 48(R13), Z12
+	VMULPS       (R14), Z12, Z12
+	ADDQ         DX, R14
+	VBROADCASTSS 52(R13), Z13
+	VMULPS       (R14), Z13, Z13
+	ADDQ         DX, R14
+	VBROADCASTSS 56(R13), Z14
+	VMULPS       (R14), Z14, Z14
+	ADDQ         DX, R14
+	VBROADCASTSS 60(R13), Z15
+	VMULPS       (R14), Z15, Z15
+	ADDQ         DX, R14
+
+columns0:
+	VMOVUPS          (BX), Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST (DI), Z16, Z0
+	VFMADD231PS.BCST (DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST (DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST (DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST (R10), Z16, Z4
+	VFMADD231PS.BCST (R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST (R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST (R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST (R11), Z16, Z8
+	VFMADD231PS.BCST (R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST (R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST (R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST (R12), Z16, Z12
+	VFMADD231PS.BCST (R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST (R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST (R12)(R9*1), Z16, Z15
+	VMOVUPS          (BX), Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 4(DI), Z16, Z0
+	VFMADD231PS.BCST 4(DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST 4(DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST 4(DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST 4(R10), Z16, Z4
+	VFMADD231PS.BCST 4(R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST 4(R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST 4(R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST 4(R11), Z16, Z8
+	VFMADD231PS.BCST 4(R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST 4(R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST 4(R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST 4(R12), Z16, Z12
+	VFMADD231PS.BCST 4(R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST 4(R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST 4(R12)(R9*1), Z16, Z15
+	VMOVUPS          (BX), Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 8(DI), Z16, Z0
+	VFMADD231PS.BCST 8(DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST 8(DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST 8(DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST 8(R10), Z16, Z4
+	VFMADD231PS.BCST 8(R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST 8(R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST 8(R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST 8(R11), Z16, Z8
+	VFMADD231PS.BCST 8(R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST 8(R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST 8(R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST 8(R12), Z16, Z12
+	VFMADD231PS.BCST 8(R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST 8(R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST 8(R12)(R9*1), Z16, Z15
+	VMOVUPS          (BX), Z16
+	ADDQ             CX, BX
+	VFMADD231PS.BCST 12(DI), Z16, Z0
+	VFMADD231PS.BCST 12(DI)(R8*1), Z16, Z1
+	VFMADD231PS.BCST 12(DI)(R8*2), Z16, Z2
+	VFMADD231PS.BCST 12(DI)(R9*1), Z16, Z3
+	VFMADD231PS.BCST 12(R10), Z16, Z4
+	VFMADD231PS.BCST 12(R10)(R8*1), Z16, Z5
+	VFMADD231PS.BCST 12(R10)(R8*2), Z16, Z6
+	VFMADD231PS.BCST 12(R10)(R9*1), Z16, Z7
+	VFMADD231PS.BCST 12(R11), Z16, Z8
+	VFMADD231PS.BCST 12(R11)(R8*1), Z16, Z9
+	VFMADD231PS.BCST 12(R11)(R8*2), Z16, Z10
+	VFMADD231PS.BCST 12(R11)(R9*1), Z16, Z11
+	VFMADD231PS.BCST 12(R12), Z16, Z12
+	VFMADD231PS.BCST 12(R12)(R8*1), Z16, Z13
+	VFMADD231PS.BCST 12(R12)(R8*2), Z16, Z14
+	VFMADD231PS.BCST 12(R12)(R9*1), Z16, Z15
+	ADDQ             $0x00000010, DI
+	ADDQ             $0x00000010, R10
+	ADDQ             $0x00000010, R11
+	ADDQ             $0x00000010, R12
+	SUBQ             $0x00000004, SI
+	JNZ              columns0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z6, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z7, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z8, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z9, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z10, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z11, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z12, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z13, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z14, (AX)
+	ADDQ             DX, AX
+	VMOVUPS          Z15, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1Q4x0AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul1Q4x0AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, BX
+	VPBROADCASTD BX, Z0
+	MOVL         $0xc1000000, BX
+	VPBROADCASTD BX, Z1
+	MOVQ         x+8(FP), BX
+	VXORPS       Z2, Z2, Z2
+	MOVQ         blocks+24(FP), SI
+
+block0:
+	VCVTPH2PS        (AX), Z3
+	VMULPS           Z1, Z3, Z4
+	VMOVDQU64        32(AX), Z5
+	VPSRLW           $0x04, Z5, Z6
+	VPANDD           Z0, Z5, Z5
+	VPANDD           Z0, Z6, Z6
+	VMOVDQU64        96(AX), Z7
+	VPSRLW           $0x04, Z7, Z8
+	VPANDD           Z0, Z7, Z7
+	VPANDD           Z0, Z8, Z8
+	VMOVDQU64        160(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VPANDD           Z0, Z10, Z10
+	VMOVDQU64        224(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPANDD           Z0, Z12, Z12
+	VXORPS           Z13, Z13, Z13
+	VPDPBUSD.BCST    (BX), Z5, Z13
+	VPDPBUSD.BCST    4(BX), Z7, Z13
+	VPDPBUSD.BCST    8(BX), Z9, Z13
+	VPDPBUSD.BCST    12(BX), Z11, Z13
+	VPDPBUSD.BCST    16(BX), Z6, Z13
+	VPDPBUSD.BCST    20(BX), Z8, Z13
+	VPDPBUSD.BCST    24(BX), Z10, Z13
+	VPDPBUSD.BCST    28(BX), Z12, Z13
+	VCVTDQ2PS        Z13, Z13
+	VMULPS.BCST      32(BX), Z3, Z3
+	VFMADD231PS      Z13, Z3, Z2
+	VFMADD231PS.BCST 36(BX), Z4, Z2
+	ADDQ             $0x00000030, BX
+	ADDQ             $0x00000120, AX
+	SUBQ             $0x00000001, SI
+	JNZ              block0
+	LEAQ             (CX), BX
+	VMOVUPS          Z2, (BX)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func mul4Q4x0AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul4Q4x0AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, SI
 	MOVL         $0x0f0f0f0f, SI
-	VMOVD        SI, X0
-	VPBROADCASTD X0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       X2, X2, X2
+	VPBROADCASTD SI, Z0
+	MOVL         $0xc1000000, SI
+	VPBROADCASTD SI, Z1
+	MOVQ         x+8(FP), SI
+	VXORPS       Z2, Z2, Z2
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	VXORPS       Z5, Z5, Z5
+	MOVQ         blocks+24(FP), DI
 
-loop:
-	VMOVDQU      2(AX), X3
-	VPSRLW       $0x04, X3, X4
-	VINSERTI128  $0x01, X4, Y3, Y3
-	VPAND        Y0, Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     (CX), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VMOVSD       (DX), X5
-	MOVWLZX      (AX), SI
-	VMOVD        SI, X3
-	VCVTPH2PS    X3, X3
-	VMOVSLDUP    X3, X3
-	VMULPS       X5, X3, X3
-	VADDPS       X3, X2, X2
-	VBROADCASTSS X3, Y5
-	VFMADD231PS  Y4, Y5, Y1
-	ADDQ         $0x00000012, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000008, DX
-	SUBQ         $0x00000001, BX
-	JNZ          loop
-	VEXTRACTF128 $0x01, Y1, X0
-	VADDPS       X0, X1, X0
-	VSHUFPS      $0x4e, X0, X0, X1
-	VADDPS       X1, X0, X0
-	VSHUFPS      $0xb1, X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X2, X1
-	MOVL         $0xc1000000, AX
-	VMOVD        AX, X2
-	VFMADD231SS  X2, X1, X0
-	MOVSS        X0, ret+32(FP)
+block0:
+	VCVTPH2PS        (AX), Z6
+	VMULPS           Z1, Z6, Z7
+	VMOVDQU64        32(AX), Z8
+	VPSRLW           $0x04, Z8, Z9
+	VPANDD           Z0, Z8, Z8
+	VPANDD           Z0, Z9, Z9
+	VMOVDQU64        96(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPANDD           Z0, Z11, Z11
+	VMOVDQU64        160(AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VPANDD           Z0, Z13, Z13
+	VMOVDQU64        224(AX), Z14
+	VPSRLW           $0x04, Z14, Z15
+	VPANDD           Z0, Z14, Z14
+	VPANDD           Z0, Z15, Z15
+	VXORPS           Z16, Z16, Z16
+	VXORPS           Z17, Z17, Z17
+	VXORPS           Z18, Z18, Z18
+	VXORPS           Z19, Z19, Z19
+	VPDPBUSD.BCST    (SI), Z8, Z16
+	VPDPBUSD.BCST    32(SI), Z8, Z17
+	VPDPBUSD.BCST    64(SI), Z8, Z18
+	VPDPBUSD.BCST    96(SI), Z8, Z19
+	VPDPBUSD.BCST    4(SI), Z10, Z16
+	VPDPBUSD.BCST    36(SI), Z10, Z17
+	VPDPBUSD.BCST    68(SI), Z10, Z18
+	VPDPBUSD.BCST    100(SI), Z10, Z19
+	VPDPBUSD.BCST    8(SI), Z12, Z16
+	VPDPBUSD.BCST    40(SI), Z12, Z17
+	VPDPBUSD.BCST    72(SI), Z12, Z18
+	VPDPBUSD.BCST    104(SI), Z12, Z19
+	VPDPBUSD.BCST    12(SI), Z14, Z16
+	VPDPBUSD.BCST    44(SI), Z14, Z17
+	VPDPBUSD.BCST    76(SI), Z14, Z18
+	VPDPBUSD.BCST    108(SI), Z14, Z19
+	VPDPBUSD.BCST    16(SI), Z9, Z16
+	VPDPBUSD.BCST    48(SI), Z9, Z17
+	VPDPBUSD.BCST    80(SI), Z9, Z18
+	VPDPBUSD.BCST    112(SI), Z9, Z19
+	VPDPBUSD.BCST    20(SI), Z11, Z16
+	VPDPBUSD.BCST    52(SI), Z11, Z17
+	VPDPBUSD.BCST    84(SI), Z11, Z18
+	VPDPBUSD.BCST    116(SI), Z11, Z19
+	VPDPBUSD.BCST    24(SI), Z13, Z16
+	VPDPBUSD.BCST    56(SI), Z13, Z17
+	VPDPBUSD.BCST    88(SI), Z13, Z18
+	VPDPBUSD.BCST    120(SI), Z13, Z19
+	VPDPBUSD.BCST    28(SI), Z15, Z16
+	VPDPBUSD.BCST    60(SI), Z15, Z17
+	VPDPBUSD.BCST    92(SI), Z15, Z18
+	VPDPBUSD.BCST    124(SI), Z15, Z19
+	VCVTDQ2PS        Z16, Z16
+	VMULPS.BCST      128(SI), Z6, Z8
+	VFMADD231PS      Z16, Z8, Z2
+	VFMADD231PS.BCST 144(SI), Z7, Z2
+	VCVTDQ2PS        Z17, Z17
+	VMULPS.BCST      132(SI), Z6, Z8
+	VFMADD231PS      Z17, Z8, Z3
+	VFMADD231PS.BCST 148(SI), Z7, Z3
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      136(SI), Z6, Z8
+	VFMADD231PS      Z18, Z8, Z4
+	VFMADD231PS.BCST 152(SI), Z7, Z4
+	VCVTDQ2PS        Z19, Z19
+	VMULPS.BCST      140(SI), Z6, Z6
+	VFMADD231PS      Z19, Z6, Z5
+	VFMADD231PS.BCST 156(SI), Z7, Z5
+	ADDQ             $0x000000c0, SI
+	ADDQ             $0x00000120, AX
+	SUBQ             $0x00000001, DI
+	JNZ              block0
+	LEAQ             (CX), SI
+	VMOVUPS          Z2, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z3, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z4, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z5, (SI)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
 	VZEROUPPER
 	RET
 
-// func dotQ4x1AVX512(w *byte, q *int8, ds *float32, blocks int) float32
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, SSE
-TEXT ·dotQ4x1AVX512(SB), NOSPLIT, $0-36
-	MOVQ         w+0(FP), AX
-	MOVQ         q+8(FP), CX
-	MOVQ         ds+16(FP), DX
-	MOVQ         blocks+24(FP), BX
+// func unpackQ4x0AVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·unpackQ4x0AVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0xc1000000, DX
+	VPBROADCASTD DX, Z1
+	MOVQ         blocks+16(FP), DX
+
+block0:
+	VMOVDQU64 32(AX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VMOVDQU64 Z2, (CX)
+	VPANDD    Z0, Z3, Z3
+	VMOVDQU64 Z3, 256(CX)
+	VMOVDQU64 96(AX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VMOVDQU64 Z2, 64(CX)
+	VPANDD    Z0, Z3, Z3
+	VMOVDQU64 Z3, 320(CX)
+	VMOVDQU64 160(AX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VMOVDQU64 Z2, 128(CX)
+	VPANDD    Z0, Z3, Z3
+	VMOVDQU64 Z3, 384(CX)
+	VMOVDQU64 224(AX), Z2
+	VPSRLW    $0x04, Z2, Z3
+	VPANDD    Z0, Z2, Z2
+	VMOVDQU64 Z2, 192(CX)
+	VPANDD    Z0, Z3, Z3
+	VMOVDQU64 Z3, 448(CX)
+	VCVTPH2PS (AX), Z2
+	VMULPS    Z1, Z2, Z3
+	VMOVUPS   Z2, 512(CX)
+	VMOVUPS   Z3, 576(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000120, AX
+	SUBQ      $0x00000001, DX
+	JNZ       block0
+	VZEROUPPER
+	RET
+
+// func floatsQ4x0AVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·floatsQ4x0AVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0xc1000000, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x000000ff, DX
+	VPBROADCASTD DX, Z2
+	MOVQ         blocks+16(FP), DX
+
+block0:
+	VCVTPH2PS   (AX), Z3
+	VMULPS      Z1, Z3, Z4
+	VMOVDQU64   32(AX), Z5
+	VPSRLW      $0x04, Z5, Z6
+	VPANDD      Z0, Z5, Z5
+	VPSRLD      $0x00, Z5, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z4, Z3, Z7
+	VMOVUPS     Z7, (CX)
+	VPSRLD      $0x08, Z5, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z4, Z3, Z7
+	VMOVUPS     Z7, 64(CX)
+	VPSRLD      $0x10, Z5, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z4, Z3, Z7
+	VMOVUPS     Z7, 128(CX)
+	VPSRLD      $0x18, Z5, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 192(CX)
+	VPANDD      Z0, Z6, Z6
+	VPSRLD      $0x00, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1024(CX)
+	VPSRLD      $0x08, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1088(CX)
+	VPSRLD      $0x10, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1152(CX)
+	VPSRLD      $0x18, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1216(CX)
+	VMOVDQU64   96(AX), Z5
+	VPSRLW      $0x04, Z5, Z6
+	VPANDD      Z0, Z5, Z5
+	VPSRLD      $0x00, Z5, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z4, Z3, Z7
+	VMOVUPS     Z7, 256(CX)
+	VPSRLD      $0x08, Z5, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z4, Z3, Z7
+	VMOVUPS     Z7, 320(CX)
+	VPSRLD      $0x10, Z5, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z4, Z3, Z7
+	VMOVUPS     Z7, 384(CX)
+	VPSRLD      $0x18, Z5, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 448(CX)
+	VPANDD      Z0, Z6, Z6
+	VPSRLD      $0x00, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1280(CX)
+	VPSRLD      $0x08, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1344(CX)
+	VPSRLD      $0x10, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1408(CX)
+	VPSRLD      $0x18, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1472(CX)
+	VMOVDQU64   160(AX), Z5
+	VPSRLW      $0x04, Z5, Z6
+	VPANDD      Z0, Z5, Z5
+	VPSRLD      $0x00, Z5, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z4, Z3, Z7
+	VMOVUPS     Z7, 512(CX)
+	VPSRLD      $0x08, Z5, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z4, Z3, Z7
+	VMOVUPS     Z7, 576(CX)
+	VPSRLD      $0x10, Z5, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z4, Z3, Z7
+	VMOVUPS     Z7, 640(CX)
+	VPSRLD      $0x18, Z5, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 704(CX)
+	VPANDD      Z0, Z6, Z6
+	VPSRLD      $0x00, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1536(CX)
+	VPSRLD      $0x08, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1600(CX)
+	VPSRLD      $0x10, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1664(CX)
+	VPSRLD      $0x18, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1728(CX)
+	VMOVDQU64   224(AX), Z5
+	VPSRLW      $0x04, Z5, Z6
+	VPANDD      Z0, Z5, Z5
+	VPSRLD      $0x00, Z5, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z4, Z3, Z7
+	VMOVUPS     Z7, 768(CX)
+	VPSRLD      $0x08, Z5, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z4, Z3, Z7
+	VMOVUPS     Z7, 832(CX)
+	VPSRLD      $0x10, Z5, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z4, Z3, Z7
+	VMOVUPS     Z7, 896(CX)
+	VPSRLD      $0x18, Z5, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 960(CX)
+	VPANDD      Z0, Z6, Z6
+	VPSRLD      $0x00, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1792(CX)
+	VPSRLD      $0x08, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1856(CX)
+	VPSRLD      $0x10, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1920(CX)
+	VPSRLD      $0x18, Z6, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1984(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000120, AX
+	SUBQ        $0x00000001, DX
+	JNZ         block0
+	VZEROUPPER
+	RET
+
+// func mul8Tile1AVX512(w *byte, x *byte, y *float32, blocks int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul8Tile1AVX512(SB), NOSPLIT, $0-40
+	MOVQ   y+16(FP), AX
+	MOVQ   ystride+32(FP), CX
+	MOVQ   w+0(FP), DX
+	MOVQ   x+8(FP), BX
+	MOVQ   blocks+24(FP), SI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+block0:
+	VMOVUPS          512(DX), Z8
+	VMOVUPS          576(DX), Z9
+	VMOVDQU64        (DX), Z10
+	VMOVDQU64        64(DX), Z11
+	VMOVDQU64        128(DX), Z12
+	VMOVDQU64        192(DX), Z13
+	VMOVDQU64        256(DX), Z14
+	VMOVDQU64        320(DX), Z15
+	VMOVDQU64        384(DX), Z16
+	VMOVDQU64        448(DX), Z17
+	VXORPS           Z18, Z18, Z18
+	VXORPS           Z19, Z19, Z19
+	VXORPS           Z20, Z20, Z20
+	VPDPBUSD.BCST    (BX), Z10, Z18
+	VPDPBUSD.BCST    32(BX), Z10, Z19
+	VPDPBUSD.BCST    64(BX), Z10, Z20
+	VPDPBUSD.BCST    4(BX), Z11, Z18
+	VPDPBUSD.BCST    36(BX), Z11, Z19
+	VPDPBUSD.BCST    68(BX), Z11, Z20
+	VPDPBUSD.BCST    8(BX), Z12, Z18
+	VPDPBUSD.BCST    40(BX), Z12, Z19
+	VPDPBUSD.BCST    72(BX), Z12, Z20
+	VPDPBUSD.BCST    12(BX), Z13, Z18
+	VPDPBUSD.BCST    44(BX), Z13, Z19
+	VPDPBUSD.BCST    76(BX), Z13, Z20
+	VPDPBUSD.BCST    16(BX), Z14, Z18
+	VPDPBUSD.BCST    48(BX), Z14, Z19
+	VPDPBUSD.BCST    80(BX), Z14, Z20
+	VPDPBUSD.BCST    20(BX), Z15, Z18
+	VPDPBUSD.BCST    52(BX), Z15, Z19
+	VPDPBUSD.BCST    84(BX), Z15, Z20
+	VPDPBUSD.BCST    24(BX), Z16, Z18
+	VPDPBUSD.BCST    56(BX), Z16, Z19
+	VPDPBUSD.BCST    88(BX), Z16, Z20
+	VPDPBUSD.BCST    28(BX), Z17, Z18
+	VPDPBUSD.BCST    60(BX), Z17, Z19
+	VPDPBUSD.BCST    92(BX), Z17, Z20
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      256(BX), Z8, Z21
+	VFMADD231PS      Z18, Z21, Z0
+	VFMADD231PS.BCST 288(BX), Z9, Z0
+	VCVTDQ2PS        Z19, Z19
+	VMULPS.BCST      260(BX), Z8, Z18
+	VFMADD231PS      Z19, Z18, Z1
+	VFMADD231PS.BCST 292(BX), Z9, Z1
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      264(BX), Z8, Z18
+	VFMADD231PS      Z20, Z18, Z2
+	VFMADD231PS.BCST 296(BX), Z9, Z2
+	VXORPS           Z18, Z18, Z18
+	VXORPS           Z19, Z19, Z19
+	VXORPS           Z20, Z20, Z20
+	VPDPBUSD.BCST    96(BX), Z10, Z18
+	VPDPBUSD.BCST    128(BX), Z10, Z19
+	VPDPBUSD.BCST    160(BX), Z10, Z20
+	VPDPBUSD.BCST    100(BX), Z11, Z18
+	VPDPBUSD.BCST    132(BX), Z11, Z19
+	VPDPBUSD.BCST    164(BX), Z11, Z20
+	VPDPBUSD.BCST    104(BX), Z12, Z18
+	VPDPBUSD.BCST    136(BX), Z12, Z19
+	VPDPBUSD.BCST    168(BX), Z12, Z20
+	VPDPBUSD.BCST    108(BX), Z13, Z18
+	VPDPBUSD.BCST    140(BX), Z13, Z19
+	VPDPBUSD.BCST    172(BX), Z13, Z20
+	VPDPBUSD.BCST    112(BX), Z14, Z18
+	VPDPBUSD.BCST    144(BX), Z14, Z19
+	VPDPBUSD.BCST    176(BX), Z14, Z20
+	VPDPBUSD.BCST    116(BX), Z15, Z18
+	VPDPBUSD.BCST    148(BX), Z15, Z19
+	VPDPBUSD.BCST    180(BX), Z15, Z20
+	VPDPBUSD.BCST    120(BX), Z16, Z18
+	VPDPBUSD.BCST    152(BX), Z16, Z19
+	VPDPBUSD.BCST    184(BX), Z16, Z20
+	VPDPBUSD.BCST    124(BX), Z17, Z18
+	VPDPBUSD.BCST    156(BX), Z17, Z19
+	VPDPBUSD.BCST    188(BX), Z17, Z20
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      268(BX), Z8, Z21
+	VFMADD231PS      Z18, Z21, Z3
+	VFMADD231PS.BCST 300(BX), Z9, Z3
+	VCVTDQ2PS        Z19, Z19
+	VMULPS.BCST      272(BX), Z8, Z18
+	VFMADD231PS      Z19, Z18, Z4
+	VFMADD231PS.BCST 304(BX), Z9, Z4
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      276(BX), Z8, Z18
+	VFMADD231PS      Z20, Z18, Z5
+	VFMADD231PS.BCST 308(BX), Z9, Z5
+	VXORPS           Z18, Z18, Z18
+	VXORPS           Z19, Z19, Z19
+	VPDPBUSD.BCST    192(BX), Z10, Z18
+	VPDPBUSD.BCST    224(BX), Z10, Z19
+	VPDPBUSD.BCST    196(BX), Z11, Z18
+	VPDPBUSD.BCST    228(BX), Z11, Z19
+	VPDPBUSD.BCST    200(BX), Z12, Z18
+	VPDPBUSD.BCST    232(BX), Z12, Z19
+	VPDPBUSD.BCST    204(BX), Z13, Z18
+	VPDPBUSD.BCST    236(BX), Z13, Z19
+	VPDPBUSD.BCST    208(BX), Z14, Z18
+	VPDPBUSD.BCST    240(BX), Z14, Z19
+	VPDPBUSD.BCST    212(BX), Z15, Z18
+	VPDPBUSD.BCST    244(BX), Z15, Z19
+	VPDPBUSD.BCST    216(BX), Z16, Z18
+	VPDPBUSD.BCST    248(BX), Z16, Z19
+	VPDPBUSD.BCST    220(BX), Z17, Z18
+	VPDPBUSD.BCST    252(BX), Z17, Z19
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      280(BX), Z8, Z10
+	VFMADD231PS      Z18, Z10, Z6
+	VFMADD231PS.BCST 312(BX), Z9, Z6
+	VCVTDQ2PS        Z19, Z19
+	VMULPS.BCST      284(BX), Z8, Z8
+	VFMADD231PS      Z19, Z8, Z7
+	VFMADD231PS.BCST 316(BX), Z9, Z7
+	ADDQ             $0x00000280, DX
+	ADDQ             $0x00000180, BX
+	SUBQ             $0x00000001, SI
+	JNZ              block0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z6, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z7, (AX)
+	VZEROUPPER
+	RET
+
+// func mul16Tile1AVX512(w *byte, x *byte, y *float32, blocks int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul16Tile1AVX512(SB), NOSPLIT, $0-40
+	MOVQ   y+16(FP), AX
+	MOVQ   ystride+32(FP), CX
+	MOVQ   w+0(FP), DX
+	MOVQ   x+8(FP), BX
+	MOVQ   blocks+24(FP), SI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+
+block0:
+	VMOVUPS          512(DX), Z16
+	VMOVUPS          576(DX), Z17
+	VMOVDQU64        (DX), Z18
+	VMOVDQU64        64(DX), Z19
+	VMOVDQU64        128(DX), Z20
+	VMOVDQU64        192(DX), Z21
+	VMOVDQU64        256(DX), Z22
+	VMOVDQU64        320(DX), Z23
+	VMOVDQU64        384(DX), Z24
+	VMOVDQU64        448(DX), Z25
+	VXORPS           Z26, Z26, Z26
+	VXORPS           Z27, Z27, Z27
+	VXORPS           Z28, Z28, Z28
+	VPDPBUSD.BCST    (BX), Z18, Z26
+	VPDPBUSD.BCST    32(BX), Z18, Z27
+	VPDPBUSD.BCST    64(BX), Z18, Z28
+	VPDPBUSD.BCST    4(BX), Z19, Z26
+	VPDPBUSD.BCST    36(BX), Z19, Z27
+	VPDPBUSD.BCST    68(BX), Z19, Z28
+	VPDPBUSD.BCST    8(BX), Z20, Z26
+	VPDPBUSD.BCST    40(BX), Z20, Z27
+	VPDPBUSD.BCST    72(BX), Z20, Z28
+	VPDPBUSD.BCST    12(BX), Z21, Z26
+	VPDPBUSD.BCST    44(BX), Z21, Z27
+	VPDPBUSD.BCST    76(BX), Z21, Z28
+	VPDPBUSD.BCST    16(BX), Z22, Z26
+	VPDPBUSD.BCST    48(BX), Z22, Z27
+	VPDPBUSD.BCST    80(BX), Z22, Z28
+	VPDPBUSD.BCST    20(BX), Z23, Z26
+	VPDPBUSD.BCST    52(BX), Z23, Z27
+	VPDPBUSD.BCST    84(BX), Z23, Z28
+	VPDPBUSD.BCST    24(BX), Z24, Z26
+	VPDPBUSD.BCST    56(BX), Z24, Z27
+	VPDPBUSD.BCST    88(BX), Z24, Z28
+	VPDPBUSD.BCST    28(BX), Z25, Z26
+	VPDPBUSD.BCST    60(BX), Z25, Z27
+	VPDPBUSD.BCST    92(BX), Z25, Z28
+	VCVTDQ2PS        Z26, Z26
+	VMULPS.BCST      512(BX), Z16, Z29
+	VFMADD231PS      Z26, Z29, Z0
+	VFMADD231PS.BCST 576(BX), Z17, Z0
+	VCVTDQ2PS        Z27, Z27
+	VMULPS.BCST      516(BX), Z16, Z26
+	VFMADD231PS      Z27, Z26, Z1
+	VFMADD231PS.BCST 580(BX), Z17, Z1
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      520(BX), Z16, Z26
+	VFMADD231PS      Z28, Z26, Z2
+	VFMADD231PS.BCST 584(BX), Z17, Z2
+	VXORPS           Z26, Z26, Z26
+	VXORPS           Z27, Z27, Z27
+	VXORPS           Z28, Z28, Z28
+	VPDPBUSD.BCST    96(BX), Z18, Z26
+	VPDPBUSD.BCST    128(BX), Z18, Z27
+	VPDPBUSD.BCST    160(BX), Z18, Z28
+	VPDPBUSD.BCST    100(BX), Z19, Z26
+	VPDPBUSD.BCST    132(BX), Z19, Z27
+	VPDPBUSD.BCST    164(BX), Z19, Z28
+	VPDPBUSD.BCST    104(BX), Z20, Z26
+	VPDPBUSD.BCST    136(BX), Z20, Z27
+	VPDPBUSD.BCST    168(BX), Z20, Z28
+	VPDPBUSD.BCST    108(BX), Z21, Z26
+	VPDPBUSD.BCST    140(BX), Z21, Z27
+	VPDPBUSD.BCST    172(BX), Z21, Z28
+	VPDPBUSD.BCST    112(BX), Z22, Z26
+	VPDPBUSD.BCST    144(BX), Z22, Z27
+	VPDPBUSD.BCST    176(BX), Z22, Z28
+	VPDPBUSD.BCST    116(BX), Z23, Z26
+	VPDPBUSD.BCST    148(BX), Z23, Z27
+	VPDPBUSD.BCST    180(BX), Z23, Z28
+	VPDPBUSD.BCST    120(BX), Z24, Z26
+	VPDPBUSD.BCST    152(BX), Z24, Z27
+	VPDPBUSD.BCST    184(BX), Z24, Z28
+	VPDPBUSD.BCST    124(BX), Z25, Z26
+	VPDPBUSD.BCST    156(BX), Z25, Z27
+	VPDPBUSD.BCST    188(BX), Z25, Z28
+	VCVTDQ2PS        Z26, Z26
+	VMULPS.BCST      524(BX), Z16, Z29
+	VFMADD231PS      Z26, Z29, Z3
+	VFMADD231PS.BCST 588(BX), Z17, Z3
+	VCVTDQ2PS        Z27, Z27
+	VMULPS.BCST      528(BX), Z16, Z26
+	VFMADD231PS      Z27, Z26, Z4
+	VFMADD231PS.BCST 592(BX), Z17, Z4
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      532(BX), Z16, Z26
+	VFMADD231PS      Z28, Z26, Z5
+	VFMADD231PS.BCST 596(BX), Z17, Z5
+	VXORPS           Z26, Z26, Z26
+	VXORPS           Z27, Z27, Z27
+	VXORPS           Z28, Z28, Z28
+	VPDPBUSD.BCST    192(BX), Z18, Z26
+	VPDPBUSD.BCST    224(BX), Z18, Z27
+	VPDPBUSD.BCST    256(BX), Z18, Z28
+	VPDPBUSD.BCST    196(BX), Z19, Z26
+	VPDPBUSD.BCST    228(BX), Z19, Z27
+	VPDPBUSD.BCST    260(BX), Z19, Z28
+	VPDPBUSD.BCST    200(BX), Z20, Z26
+	VPDPBUSD.BCST    232(BX), Z20, Z27
+	VPDPBUSD.BCST    264(BX), Z20, Z28
+	VPDPBUSD.BCST    204(BX), Z21, Z26
+	VPDPBUSD.BCST    236(BX), Z21, Z27
+	VPDPBUSD.BCST    268(BX), Z21, Z28
+	VPDPBUSD.BCST    208(BX), Z22, Z26
+	VPDPBUSD.BCST    240(BX), Z22, Z27
+	VPDPBUSD.BCST    272(BX), Z22, Z28
+	VPDPBUSD.BCST    212(BX), Z23, Z26
+	VPDPBUSD.BCST    244(BX), Z23, Z27
+	VPDPBUSD.BCST    276(BX), Z23, Z28
+	VPDPBUSD.BCST    216(BX), Z24, Z26
+	VPDPBUSD.BCST    248(BX), Z24, Z27
+	VPDPBUSD.BCST    280(BX), Z24, Z28
+	VPDPBUSD.BCST    220(BX), Z25, Z26
+	VPDPBUSD.BCST    252(BX), Z25, Z27
+	VPDPBUSD.BCST    284(BX), Z25, Z28
+	VCVTDQ2PS        Z26, Z26
+	VMULPS.BCST      536(BX), Z16, Z29
+	VFMADD231PS      Z26, Z29, Z6
+	VFMADD231PS.BCST 600(BX), Z17, Z6
+	VCVTDQ2PS        Z27, Z27
+	VMULPS.BCST      540(BX), Z16, Z26
+	VFMADD231PS      Z27, Z26, Z7
+	VFMADD231PS.BCST 604(BX), Z17, Z7
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      544(BX), Z16, Z26
+	VFMADD231PS      Z28, Z26, Z8
+	VFMADD231PS.BCST 608(BX), Z17, Z8
+	VXORPS           Z26, Z26, Z26
+	VXORPS           Z27, Z27, Z27
+	VXORPS           Z28, Z28, Z28
+	VPDPBUSD.BCST    288(BX), Z18, Z26
+	VPDPBUSD.BCST    320(BX), Z18, Z27
+	VPDPBUSD.BCST    352(BX), Z18, Z28
+	VPDPBUSD.BCST    292(BX), Z19, Z26
+	VPDPBUSD.BCST    324(BX), Z19, Z27
+	VPDPBUSD.BCST    356(BX), Z19, Z28
+	VPDPBUSD.BCST    296(BX), Z20, Z26
+	VPDPBUSD.BCST    328(BX), Z20, Z27
+	VPDPBUSD.BCST    360(BX), Z20, Z28
+	VPDPBUSD.BCST    300(BX), Z21, Z26
+	VPDPBUSD.BCST    332(BX), Z21, Z27
+	VPDPBUSD.BCST    364(BX), Z21, Z28
+	VPDPBUSD.BCST    304(BX), Z22, Z26
+	VPDPBUSD.BCST    336(BX), Z22, Z27
+	VPDPBUSD.BCST    368(BX), Z22, Z28
+	VPDPBUSD.BCST    308(BX), Z23, Z26
+	VPDPBUSD.BCST    340(BX), Z23, Z27
+	VPDPBUSD.BCST    372(BX), Z23, Z28
+	VPDPBUSD.BCST    312(BX), Z24, Z26
+	VPDPBUSD.BCST    344(BX), Z24, Z27
+	VPDPBUSD.BCST    376(BX), Z24, Z28
+	VPDPBUSD.BCST    316(BX), Z25, Z26
+	VPDPBUSD.BCST    348(BX), Z25, Z27
+	VPDPBUSD.BCST    380(BX), Z25, Z28
+	VCVTDQ2PS        Z26, Z26
+	VMULPS.BCST      548(BX), Z16, Z29
+	VFMADD231PS      Z26, Z29, Z9
+	VFMADD231PS.BCST 612(BX), Z17, Z9
+	VCVTDQ2PS        Z27, Z27
+	VMULPS.BCST      552(BX), Z16, Z26
+	VFMADD231PS      Z27, Z26, Z10
+	VFMADD231PS.BCST 616(BX), Z17, Z10
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      556(BX), Z16, Z26
+	VFMADD231PS      Z28, Z26, Z11
+	VFMADD231PS.BCST 620(BX), Z17, Z11
+	VXORPS           Z26, Z26, Z26
+	VXORPS           Z27, Z27, Z27
+	VXORPS           Z28, Z28, Z28
+	VPDPBUSD.BCST    384(BX), Z18, Z26
+	VPDPBUSD.BCST    416(BX), Z18, Z27
+	VPDPBUSD.BCST    448(BX), Z18, Z28
+	VPDPBUSD.BCST    388(BX), Z19, Z26
+	VPDPBUSD.BCST    420(BX), Z19, Z27
+	VPDPBUSD.BCST    452(BX), Z19, Z28
+	VPDPBUSD.BCST    392(BX), Z20, Z26
+	VPDPBUSD.BCST    424(BX), Z20, Z27
+	VPDPBUSD.BCST    456(BX), Z20, Z28
+	VPDPBUSD.BCST    396(BX), Z21, Z26
+	VPDPBUSD.BCST    428(BX), Z21, Z27
+	VPDPBUSD.BCST    460(BX), Z21, Z28
+	VPDPBUSD.BCST    400(BX), Z22, Z26
+	VPDPBUSD.BCST    432(BX), Z22, Z27
+	VPDPBUSD.BCST    464(BX), Z22, Z28
+	VPDPBUSD.BCST    404(BX), Z23, Z26
+	VPDPBUSD.BCST    436(BX), Z23, Z27
+	VPDPBUSD.BCST    468(BX), Z23, Z28
+	VPDPBUSD.BCST    408(BX), Z24, Z26
+	VPDPBUSD.BCST    440(BX), Z24, Z27
+	VPDPBUSD.BCST    472(BX), Z24, Z28
+	VPDPBUSD.BCST    412(BX), Z25, Z26
+	VPDPBUSD.BCST    444(BX), Z25, Z27
+	VPDPBUSD.BCST    476(BX), Z25, Z28
+	VCVTDQ2PS        Z26, Z26
+	VMULPS.BCST      560(BX), Z16, Z29
+	VFMADD231PS      Z26, Z29, Z12
+	VFMADD231PS.BCST 624(BX), Z17, Z12
+	VCVTDQ2PS        Z27, Z27
+	VMULPS.BCST      564(BX), Z16, Z26
+	VFMADD231PS      Z27, Z26, Z13
+	VFMADD231PS.BCST 628(BX), Z17, Z13
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      568(BX), Z16, Z26
+	VFMADD231PS      Z28, Z26, Z14
+	VFMADD231PS.BCST 632(BX), Z17, Z14
+	VXORPS           Z26, Z26, Z26
+	VPDPBUSD.BCST    480(BX), Z18, Z26
+	VPDPBUSD.BCST    484(BX), Z19, Z26
+	VPDPBUSD.BCST    488(BX), Z20, Z26
+	VPDPBUSD.BCST    492(BX), Z21, Z26
+	VPDPBUSD.BCST    496(BX), Z22, Z26
+	VPDPBUSD.BCST    500(BX), Z23, Z26
+	VPDPBUSD.BCST    504(BX), Z24, Z26
+	VPDPBUSD.BCST    508(BX), Z25, Z26
+	VCVTDQ2PS        Z26, Z26
+	VMULPS.BCST      572(BX), Z16, Z16
+	VFMADD231PS      Z26, Z16, Z15
+	VFMADD231PS.BCST 636(BX), Z17, Z15
+	ADDQ             $0x00000280, DX
+	ADDQ             $0x00000300, BX
+	SUBQ             $0x00000001, SI
+	JNZ              block0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z6, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z7, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z8, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z9, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z10, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z11, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z12, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z13, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z14, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z15, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1Q4x1AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul1Q4x1AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, BX
+	VPBROADCASTD BX, Z0
+	MOVQ         x+8(FP), BX
+	VXORPS       Z1, Z1, Z1
+	MOVQ         blocks+24(FP), SI
+
+block0:
+	VCVTPH2PS        (AX), Z2
+	VCVTPH2PS        32(AX), Z3
+	VMOVDQU64        64(AX), Z4
+	VPSRLW           $0x04, Z4, Z5
+	VPANDD           Z0, Z4, Z4
+	VPANDD           Z0, Z5, Z5
+	VMOVDQU64        128(AX), Z6
+	VPSRLW           $0x04, Z6, Z7
+	VPANDD           Z0, Z6, Z6
+	VPANDD           Z0, Z7, Z7
+	VMOVDQU64        192(AX), Z8
+	VPSRLW           $0x04, Z8, Z9
+	VPANDD           Z0, Z8, Z8
+	VPANDD           Z0, Z9, Z9
+	VMOVDQU64        256(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPANDD           Z0, Z11, Z11
+	VXORPS           Z12, Z12, Z12
+	VPDPBUSD.BCST    (BX), Z4, Z12
+	VPDPBUSD.BCST    4(BX), Z6, Z12
+	VPDPBUSD.BCST    8(BX), Z8, Z12
+	VPDPBUSD.BCST    12(BX), Z10, Z12
+	VPDPBUSD.BCST    16(BX), Z5, Z12
+	VPDPBUSD.BCST    20(BX), Z7, Z12
+	VPDPBUSD.BCST    24(BX), Z9, Z12
+	VPDPBUSD.BCST    28(BX), Z11, Z12
+	VCVTDQ2PS        Z12, Z12
+	VMULPS.BCST      32(BX), Z2, Z2
+	VFMADD231PS      Z12, Z2, Z1
+	VFMADD231PS.BCST 36(BX), Z3, Z1
+	ADDQ             $0x00000030, BX
+	ADDQ             $0x00000140, AX
+	SUBQ             $0x00000001, SI
+	JNZ              block0
+	LEAQ             (CX), BX
+	VMOVUPS          Z1, (BX)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func mul4Q4x1AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul4Q4x1AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, SI
 	MOVL         $0x0f0f0f0f, SI
-	VMOVD        SI, X0
-	VPBROADCASTD X0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       X2, X2, X2
+	VPBROADCASTD SI, Z0
+	MOVQ         x+8(FP), SI
+	VXORPS       Z1, Z1, Z1
+	VXORPS       Z2, Z2, Z2
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	MOVQ         blocks+24(FP), DI
 
-loop:
-	VMOVDQU      4(AX), X3
-	VPSRLW       $0x04, X3, X4
-	VINSERTI128  $0x01, X4, Y3, Y3
-	VPAND        Y0, Y3, Y3
-	VPXOR        Y4, Y4, Y4
-	VPDPBUSD     (CX), Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VMOVSD       (DX), X5
-	VMOVD        (AX), X3
-	VCVTPH2PS    X3, X3
-	VMULPS       X5, X3, X3
-	VADDPS       X3, X2, X2
-	VBROADCASTSS X3, Y5
-	VFMADD231PS  Y4, Y5, Y1
-	ADDQ         $0x00000014, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000008, DX
-	SUBQ         $0x00000001, BX
-	JNZ          loop
-	VEXTRACTF128 $0x01, Y1, X0
-	VADDPS       X0, X1, X0
-	VSHUFPS      $0x4e, X0, X0, X1
-	VADDPS       X1, X0, X0
-	VSHUFPS      $0xb1, X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X2, X1
-	VADDSS       X1, X0, X0
-	MOVSS        X0, ret+32(FP)
+block0:
+	VCVTPH2PS        (AX), Z5
+	VCVTPH2PS        32(AX), Z6
+	VMOVDQU64        64(AX), Z7
+	VPSRLW           $0x04, Z7, Z8
+	VPANDD           Z0, Z7, Z7
+	VPANDD           Z0, Z8, Z8
+	VMOVDQU64        128(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VPANDD           Z0, Z10, Z10
+	VMOVDQU64        192(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPANDD           Z0, Z12, Z12
+	VMOVDQU64        256(AX), Z13
+	VPSRLW           $0x04, Z13, Z14
+	VPANDD           Z0, Z13, Z13
+	VPANDD           Z0, Z14, Z14
+	VXORPS           Z15, Z15, Z15
+	VXORPS           Z16, Z16, Z16
+	VXORPS           Z17, Z17, Z17
+	VXORPS           Z18, Z18, Z18
+	VPDPBUSD.BCST    (SI), Z7, Z15
+	VPDPBUSD.BCST    32(SI), Z7, Z16
+	VPDPBUSD.BCST    64(SI), Z7, Z17
+	VPDPBUSD.BCST    96(SI), Z7, Z18
+	VPDPBUSD.BCST    4(SI), Z9, Z15
+	VPDPBUSD.BCST    36(SI), Z9, Z16
+	VPDPBUSD.BCST    68(SI), Z9, Z17
+	VPDPBUSD.BCST    100(SI), Z9, Z18
+	VPDPBUSD.BCST    8(SI), Z11, Z15
+	VPDPBUSD.BCST    40(SI), Z11, Z16
+	VPDPBUSD.BCST    72(SI), Z11, Z17
+	VPDPBUSD.BCST    104(SI), Z11, Z18
+	VPDPBUSD.BCST    12(SI), Z13, Z15
+	VPDPBUSD.BCST    44(SI), Z13, Z16
+	VPDPBUSD.BCST    76(SI), Z13, Z17
+	VPDPBUSD.BCST    108(SI), Z13, Z18
+	VPDPBUSD.BCST    16(SI), Z8, Z15
+	VPDPBUSD.BCST    48(SI), Z8, Z16
+	VPDPBUSD.BCST    80(SI), Z8, Z17
+	VPDPBUSD.BCST    112(SI), Z8, Z18
+	VPDPBUSD.BCST    20(SI), Z10, Z15
+	VPDPBUSD.BCST    52(SI), Z10, Z16
+	VPDPBUSD.BCST    84(SI), Z10, Z17
+	VPDPBUSD.BCST    116(SI), Z10, Z18
+	VPDPBUSD.BCST    24(SI), Z12, Z15
+	VPDPBUSD.BCST    56(SI), Z12, Z16
+	VPDPBUSD.BCST    88(SI), Z12, Z17
+	VPDPBUSD.BCST    120(SI), Z12, Z18
+	VPDPBUSD.BCST    28(SI), Z14, Z15
+	VPDPBUSD.BCST    60(SI), Z14, Z16
+	VPDPBUSD.BCST    92(SI), Z14, Z17
+	VPDPBUSD.BCST    124(SI), Z14, Z18
+	VCVTDQ2PS        Z15, Z15
+	VMULPS.BCST      128(SI), Z5, Z7
+	VFMADD231PS      Z15, Z7, Z1
+	VFMADD231PS.BCST 144(SI), Z6, Z1
+	VCVTDQ2PS        Z16, Z16
+	VMULPS.BCST      132(SI), Z5, Z7
+	VFMADD231PS      Z16, Z7, Z2
+	VFMADD231PS.BCST 148(SI), Z6, Z2
+	VCVTDQ2PS        Z17, Z17
+	VMULPS.BCST      136(SI), Z5, Z7
+	VFMADD231PS      Z17, Z7, Z3
+	VFMADD231PS.BCST 152(SI), Z6, Z3
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      140(SI), Z5, Z5
+	VFMADD231PS      Z18, Z5, Z4
+	VFMADD231PS.BCST 156(SI), Z6, Z4
+	ADDQ             $0x000000c0, SI
+	ADDQ             $0x00000140, AX
+	SUBQ             $0x00000001, DI
+	JNZ              block0
+	LEAQ             (CX), SI
+	VMOVUPS          Z1, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z2, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z3, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z4, (SI)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
 	VZEROUPPER
 	RET
 
-// func dotQ8x0AVX512(w *byte, q *int8, ds *float32, blocks int) float32
-// Requires: AVX, AVX2, AVX512VL, AVX512VNNI, F16C, FMA3, SSE
-TEXT ·dotQ8x0AVX512(SB), NOSPLIT, $0-36
-	MOVQ   w+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   ds+16(FP), DX
-	MOVQ   blocks+24(FP), BX
-	VXORPS Y0, Y0, Y0
+// func unpackQ4x1AVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·unpackQ4x1AVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVQ         blocks+16(FP), DX
 
-loop:
-	VMOVDQU      2(AX), Y1
-	VMOVDQU      (CX), Y2
-	VPSIGNB      Y1, Y2, Y2
-	VPABSB       Y1, Y1
-	VPXOR        Y3, Y3, Y3
-	VPDPBUSD     Y2, Y1, Y3
-	VCVTDQ2PS    Y3, Y3
-	MOVWLZX      (AX), SI
-	VMOVD        SI, X1
-	VCVTPH2PS    X1, X1
-	VMULSS       (DX), X1, X1
-	VBROADCASTSS X1, Y1
-	VFMADD231PS  Y3, Y1, Y0
-	ADDQ         $0x00000022, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000008, DX
-	SUBQ         $0x00000001, BX
-	JNZ          loop
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X1
-	VSHUFPS      $0x4e, X1, X1, X0
-	VADDPS       X0, X1, X1
-	VSHUFPS      $0xb1, X1, X1, X0
-	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+32(FP)
+block0:
+	VMOVDQU64 64(AX), Z1
+	VPSRLW    $0x04, Z1, Z2
+	VPANDD    Z0, Z1, Z1
+	VMOVDQU64 Z1, (CX)
+	VPANDD    Z0, Z2, Z2
+	VMOVDQU64 Z2, 256(CX)
+	VMOVDQU64 128(AX), Z1
+	VPSRLW    $0x04, Z1, Z2
+	VPANDD    Z0, Z1, Z1
+	VMOVDQU64 Z1, 64(CX)
+	VPANDD    Z0, Z2, Z2
+	VMOVDQU64 Z2, 320(CX)
+	VMOVDQU64 192(AX), Z1
+	VPSRLW    $0x04, Z1, Z2
+	VPANDD    Z0, Z1, Z1
+	VMOVDQU64 Z1, 128(CX)
+	VPANDD    Z0, Z2, Z2
+	VMOVDQU64 Z2, 384(CX)
+	VMOVDQU64 256(AX), Z1
+	VPSRLW    $0x04, Z1, Z2
+	VPANDD    Z0, Z1, Z1
+	VMOVDQU64 Z1, 192(CX)
+	VPANDD    Z0, Z2, Z2
+	VMOVDQU64 Z2, 448(CX)
+	VCVTPH2PS (AX), Z1
+	VCVTPH2PS 32(AX), Z2
+	VMOVUPS   Z1, 512(CX)
+	VMOVUPS   Z2, 576(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000140, AX
+	SUBQ      $0x00000001, DX
+	JNZ       block0
 	VZEROUPPER
 	RET
 
-// func dotAVX2(a *byte, b *byte, n int) float32
+// func floatsQ4x1AVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·floatsQ4x1AVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x000000ff, DX
+	VPBROADCASTD DX, Z1
+	MOVQ         blocks+16(FP), DX
+
+block0:
+	VCVTPH2PS   (AX), Z2
+	VCVTPH2PS   32(AX), Z3
+	VMOVDQU64   64(AX), Z4
+	VPSRLW      $0x04, Z4, Z5
+	VPANDD      Z0, Z4, Z4
+	VPSRLD      $0x00, Z4, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z3, Z2, Z6
+	VMOVUPS     Z6, (CX)
+	VPSRLD      $0x08, Z4, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z3, Z2, Z6
+	VMOVUPS     Z6, 64(CX)
+	VPSRLD      $0x10, Z4, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z3, Z2, Z6
+	VMOVUPS     Z6, 128(CX)
+	VPSRLD      $0x18, Z4, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 192(CX)
+	VPANDD      Z0, Z5, Z5
+	VPSRLD      $0x00, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1024(CX)
+	VPSRLD      $0x08, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1088(CX)
+	VPSRLD      $0x10, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1152(CX)
+	VPSRLD      $0x18, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1216(CX)
+	VMOVDQU64   128(AX), Z4
+	VPSRLW      $0x04, Z4, Z5
+	VPANDD      Z0, Z4, Z4
+	VPSRLD      $0x00, Z4, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z3, Z2, Z6
+	VMOVUPS     Z6, 256(CX)
+	VPSRLD      $0x08, Z4, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z3, Z2, Z6
+	VMOVUPS     Z6, 320(CX)
+	VPSRLD      $0x10, Z4, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z3, Z2, Z6
+	VMOVUPS     Z6, 384(CX)
+	VPSRLD      $0x18, Z4, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 448(CX)
+	VPANDD      Z0, Z5, Z5
+	VPSRLD      $0x00, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1280(CX)
+	VPSRLD      $0x08, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1344(CX)
+	VPSRLD      $0x10, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1408(CX)
+	VPSRLD      $0x18, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1472(CX)
+	VMOVDQU64   192(AX), Z4
+	VPSRLW      $0x04, Z4, Z5
+	VPANDD      Z0, Z4, Z4
+	VPSRLD      $0x00, Z4, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z3, Z2, Z6
+	VMOVUPS     Z6, 512(CX)
+	VPSRLD      $0x08, Z4, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z3, Z2, Z6
+	VMOVUPS     Z6, 576(CX)
+	VPSRLD      $0x10, Z4, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z3, Z2, Z6
+	VMOVUPS     Z6, 640(CX)
+	VPSRLD      $0x18, Z4, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 704(CX)
+	VPANDD      Z0, Z5, Z5
+	VPSRLD      $0x00, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1536(CX)
+	VPSRLD      $0x08, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1600(CX)
+	VPSRLD      $0x10, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1664(CX)
+	VPSRLD      $0x18, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1728(CX)
+	VMOVDQU64   256(AX), Z4
+	VPSRLW      $0x04, Z4, Z5
+	VPANDD      Z0, Z4, Z4
+	VPSRLD      $0x00, Z4, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z3, Z2, Z6
+	VMOVUPS     Z6, 768(CX)
+	VPSRLD      $0x08, Z4, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z3, Z2, Z6
+	VMOVUPS     Z6, 832(CX)
+	VPSRLD      $0x10, Z4, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z3, Z2, Z6
+	VMOVUPS     Z6, 896(CX)
+	VPSRLD      $0x18, Z4, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 960(CX)
+	VPANDD      Z0, Z5, Z5
+	VPSRLD      $0x00, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1792(CX)
+	VPSRLD      $0x08, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1856(CX)
+	VPSRLD      $0x10, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1920(CX)
+	VPSRLD      $0x18, Z5, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1984(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000140, AX
+	SUBQ        $0x00000001, DX
+	JNZ         block0
+	VZEROUPPER
+	RET
+
+// func mul1Q5x0AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul1Q5x0AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, BX
+	VPBROADCASTD BX, Z0
+	MOVL         $0x10101010, BX
+	VPBROADCASTD BX, Z1
+	MOVL         $0xc1800000, BX
+	VPBROADCASTD BX, Z2
+	MOVQ         x+8(FP), BX
+	VXORPS       Z3, Z3, Z3
+	MOVQ         blocks+24(FP), SI
+
+block0:
+	VCVTPH2PS        (AX), Z4
+	VMULPS           Z2, Z4, Z5
+	VMOVDQU64        288(AX), Z6
+	VMOVDQU64        32(AX), Z7
+	VPSRLW           $0x04, Z7, Z8
+	VPANDD           Z0, Z7, Z7
+	VPSLLW           $0x04, Z6, Z9
+	VPTERNLOGD       $0xf8, Z1, Z9, Z7
+	VPANDD           Z0, Z8, Z8
+	VMOVDQA64        Z6, Z9
+	VPTERNLOGD       $0xf8, Z1, Z9, Z8
+	VMOVDQU64        96(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VPSLLW           $0x03, Z6, Z11
+	VPTERNLOGD       $0xf8, Z1, Z11, Z9
+	VPANDD           Z0, Z10, Z10
+	VPSRLW           $0x01, Z6, Z11
+	VPTERNLOGD       $0xf8, Z1, Z11, Z10
+	VMOVDQU64        160(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPSLLW           $0x02, Z6, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z11
+	VPANDD           Z0, Z12, Z12
+	VPSRLW           $0x02, Z6, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z12
+	VMOVDQU64        224(AX), Z13
+	VPSRLW           $0x04, Z13, Z14
+	VPANDD           Z0, Z13, Z13
+	VPSLLW           $0x01, Z6, Z15
+	VPTERNLOGD       $0xf8, Z1, Z15, Z13
+	VPANDD           Z0, Z14, Z14
+	VPSRLW           $0x03, Z6, Z6
+	VPTERNLOGD       $0xf8, Z1, Z6, Z14
+	VXORPS           Z6, Z6, Z6
+	VPDPBUSD.BCST    (BX), Z7, Z6
+	VPDPBUSD.BCST    4(BX), Z9, Z6
+	VPDPBUSD.BCST    8(BX), Z11, Z6
+	VPDPBUSD.BCST    12(BX), Z13, Z6
+	VPDPBUSD.BCST    16(BX), Z8, Z6
+	VPDPBUSD.BCST    20(BX), Z10, Z6
+	VPDPBUSD.BCST    24(BX), Z12, Z6
+	VPDPBUSD.BCST    28(BX), Z14, Z6
+	VCVTDQ2PS        Z6, Z6
+	VMULPS.BCST      32(BX), Z4, Z4
+	VFMADD231PS      Z6, Z4, Z3
+	VFMADD231PS.BCST 36(BX), Z5, Z3
+	ADDQ             $0x00000030, BX
+	ADDQ             $0x00000160, AX
+	SUBQ             $0x00000001, SI
+	JNZ              block0
+	LEAQ             (CX), BX
+	VMOVUPS          Z3, (BX)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func mul4Q5x0AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul4Q5x0AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, SI
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x10101010, SI
+	VPBROADCASTD SI, Z1
+	MOVL         $0xc1800000, SI
+	VPBROADCASTD SI, Z2
+	MOVQ         x+8(FP), SI
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	VXORPS       Z5, Z5, Z5
+	VXORPS       Z6, Z6, Z6
+	MOVQ         blocks+24(FP), DI
+
+block0:
+	VCVTPH2PS        (AX), Z7
+	VMULPS           Z2, Z7, Z8
+	VMOVDQU64        288(AX), Z9
+	VMOVDQU64        32(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPSLLW           $0x04, Z9, Z12
+	VPTERNLOGD       $0xf8, Z1, Z12, Z10
+	VPANDD           Z0, Z11, Z11
+	VMOVDQA64        Z9, Z12
+	VPTERNLOGD       $0xf8, Z1, Z12, Z11
+	VMOVDQU64        96(AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VPSLLW           $0x03, Z9, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z12
+	VPANDD           Z0, Z13, Z13
+	VPSRLW           $0x01, Z9, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z13
+	VMOVDQU64        160(AX), Z14
+	VPSRLW           $0x04, Z14, Z15
+	VPANDD           Z0, Z14, Z14
+	VPSLLW           $0x02, Z9, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z14
+	VPANDD           Z0, Z15, Z15
+	VPSRLW           $0x02, Z9, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z15
+	VMOVDQU64        224(AX), Z16
+	VPSRLW           $0x04, Z16, Z17
+	VPANDD           Z0, Z16, Z16
+	VPSLLW           $0x01, Z9, Z18
+	VPTERNLOGD       $0xf8, Z1, Z18, Z16
+	VPANDD           Z0, Z17, Z17
+	VPSRLW           $0x03, Z9, Z9
+	VPTERNLOGD       $0xf8, Z1, Z9, Z17
+	VXORPS           Z9, Z9, Z9
+	VXORPS           Z18, Z18, Z18
+	VXORPS           Z19, Z19, Z19
+	VXORPS           Z20, Z20, Z20
+	VPDPBUSD.BCST    (SI), Z10, Z9
+	VPDPBUSD.BCST    32(SI), Z10, Z18
+	VPDPBUSD.BCST    64(SI), Z10, Z19
+	VPDPBUSD.BCST    96(SI), Z10, Z20
+	VPDPBUSD.BCST    4(SI), Z12, Z9
+	VPDPBUSD.BCST    36(SI), Z12, Z18
+	VPDPBUSD.BCST    68(SI), Z12, Z19
+	VPDPBUSD.BCST    100(SI), Z12, Z20
+	VPDPBUSD.BCST    8(SI), Z14, Z9
+	VPDPBUSD.BCST    40(SI), Z14, Z18
+	VPDPBUSD.BCST    72(SI), Z14, Z19
+	VPDPBUSD.BCST    104(SI), Z14, Z20
+	VPDPBUSD.BCST    12(SI), Z16, Z9
+	VPDPBUSD.BCST    44(SI), Z16, Z18
+	VPDPBUSD.BCST    76(SI), Z16, Z19
+	VPDPBUSD.BCST    108(SI), Z16, Z20
+	VPDPBUSD.BCST    16(SI), Z11, Z9
+	VPDPBUSD.BCST    48(SI), Z11, Z18
+	VPDPBUSD.BCST    80(SI), Z11, Z19
+	VPDPBUSD.BCST    112(SI), Z11, Z20
+	VPDPBUSD.BCST    20(SI), Z13, Z9
+	VPDPBUSD.BCST    52(SI), Z13, Z18
+	VPDPBUSD.BCST    84(SI), Z13, Z19
+	VPDPBUSD.BCST    116(SI), Z13, Z20
+	VPDPBUSD.BCST    24(SI), Z15, Z9
+	VPDPBUSD.BCST    56(SI), Z15, Z18
+	VPDPBUSD.BCST    88(SI), Z15, Z19
+	VPDPBUSD.BCST    120(SI), Z15, Z20
+	VPDPBUSD.BCST    28(SI), Z17, Z9
+	VPDPBUSD.BCST    60(SI), Z17, Z18
+	VPDPBUSD.BCST    92(SI), Z17, Z19
+	VPDPBUSD.BCST    124(SI), Z17, Z20
+	VCVTDQ2PS        Z9, Z9
+	VMULPS.BCST      128(SI), Z7, Z10
+	VFMADD231PS      Z9, Z10, Z3
+	VFMADD231PS.BCST 144(SI), Z8, Z3
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      132(SI), Z7, Z9
+	VFMADD231PS      Z18, Z9, Z4
+	VFMADD231PS.BCST 148(SI), Z8, Z4
+	VCVTDQ2PS        Z19, Z19
+	VMULPS.BCST      136(SI), Z7, Z9
+	VFMADD231PS      Z19, Z9, Z5
+	VFMADD231PS.BCST 152(SI), Z8, Z5
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      140(SI), Z7, Z7
+	VFMADD231PS      Z20, Z7, Z6
+	VFMADD231PS.BCST 156(SI), Z8, Z6
+	ADDQ             $0x000000c0, SI
+	ADDQ             $0x00000160, AX
+	SUBQ             $0x00000001, DI
+	JNZ              block0
+	LEAQ             (CX), SI
+	VMOVUPS          Z3, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z4, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z5, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z6, (SI)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func unpackQ5x0AVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·unpackQ5x0AVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x10101010, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0xc1800000, DX
+	VPBROADCASTD DX, Z2
+	MOVQ         blocks+16(FP), DX
+
+block0:
+	VMOVDQU64  288(AX), Z3
+	VMOVDQU64  32(AX), Z4
+	VPSRLW     $0x04, Z4, Z5
+	VPANDD     Z0, Z4, Z4
+	VPSLLW     $0x04, Z3, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z4
+	VMOVDQU64  Z4, (CX)
+	VPANDD     Z0, Z5, Z5
+	VMOVDQA64  Z3, Z4
+	VPTERNLOGD $0xf8, Z1, Z4, Z5
+	VMOVDQU64  Z5, 256(CX)
+	VMOVDQU64  96(AX), Z4
+	VPSRLW     $0x04, Z4, Z5
+	VPANDD     Z0, Z4, Z4
+	VPSLLW     $0x03, Z3, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z4
+	VMOVDQU64  Z4, 64(CX)
+	VPANDD     Z0, Z5, Z5
+	VPSRLW     $0x01, Z3, Z4
+	VPTERNLOGD $0xf8, Z1, Z4, Z5
+	VMOVDQU64  Z5, 320(CX)
+	VMOVDQU64  160(AX), Z4
+	VPSRLW     $0x04, Z4, Z5
+	VPANDD     Z0, Z4, Z4
+	VPSLLW     $0x02, Z3, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z4
+	VMOVDQU64  Z4, 128(CX)
+	VPANDD     Z0, Z5, Z5
+	VPSRLW     $0x02, Z3, Z4
+	VPTERNLOGD $0xf8, Z1, Z4, Z5
+	VMOVDQU64  Z5, 384(CX)
+	VMOVDQU64  224(AX), Z4
+	VPSRLW     $0x04, Z4, Z5
+	VPANDD     Z0, Z4, Z4
+	VPSLLW     $0x01, Z3, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z4
+	VMOVDQU64  Z4, 192(CX)
+	VPANDD     Z0, Z5, Z5
+	VPSRLW     $0x03, Z3, Z3
+	VPTERNLOGD $0xf8, Z1, Z3, Z5
+	VMOVDQU64  Z5, 448(CX)
+	VCVTPH2PS  (AX), Z3
+	VMULPS     Z2, Z3, Z4
+	VMOVUPS    Z3, 512(CX)
+	VMOVUPS    Z4, 576(CX)
+	ADDQ       $0x00000280, CX
+	ADDQ       $0x00000160, AX
+	SUBQ       $0x00000001, DX
+	JNZ        block0
+	VZEROUPPER
+	RET
+
+// func floatsQ5x0AVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·floatsQ5x0AVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x10101010, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0xc1800000, DX
+	VPBROADCASTD DX, Z2
+	MOVL         $0x000000ff, DX
+	VPBROADCASTD DX, Z3
+	MOVQ         blocks+16(FP), DX
+
+block0:
+	VCVTPH2PS   (AX), Z4
+	VMULPS      Z2, Z4, Z5
+	VMOVDQU64   288(AX), Z6
+	VMOVDQU64   32(AX), Z7
+	VPSRLW      $0x04, Z7, Z8
+	VPANDD      Z0, Z7, Z7
+	VPSLLW      $0x04, Z6, Z9
+	VPTERNLOGD  $0xf8, Z1, Z9, Z7
+	VPSRLD      $0x00, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z5, Z4, Z9
+	VMOVUPS     Z9, (CX)
+	VPSRLD      $0x08, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z5, Z4, Z9
+	VMOVUPS     Z9, 64(CX)
+	VPSRLD      $0x10, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z5, Z4, Z9
+	VMOVUPS     Z9, 128(CX)
+	VPSRLD      $0x18, Z7, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 192(CX)
+	VPANDD      Z0, Z8, Z8
+	VMOVDQA64   Z6, Z7
+	VPTERNLOGD  $0xf8, Z1, Z7, Z8
+	VPSRLD      $0x00, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 1024(CX)
+	VPSRLD      $0x08, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 1088(CX)
+	VPSRLD      $0x10, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 1152(CX)
+	VPSRLD      $0x18, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 1216(CX)
+	VMOVDQU64   96(AX), Z7
+	VPSRLW      $0x04, Z7, Z8
+	VPANDD      Z0, Z7, Z7
+	VPSLLW      $0x03, Z6, Z9
+	VPTERNLOGD  $0xf8, Z1, Z9, Z7
+	VPSRLD      $0x00, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z5, Z4, Z9
+	VMOVUPS     Z9, 256(CX)
+	VPSRLD      $0x08, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z5, Z4, Z9
+	VMOVUPS     Z9, 320(CX)
+	VPSRLD      $0x10, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z5, Z4, Z9
+	VMOVUPS     Z9, 384(CX)
+	VPSRLD      $0x18, Z7, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 448(CX)
+	VPANDD      Z0, Z8, Z8
+	VPSRLW      $0x01, Z6, Z7
+	VPTERNLOGD  $0xf8, Z1, Z7, Z8
+	VPSRLD      $0x00, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 1280(CX)
+	VPSRLD      $0x08, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 1344(CX)
+	VPSRLD      $0x10, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 1408(CX)
+	VPSRLD      $0x18, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 1472(CX)
+	VMOVDQU64   160(AX), Z7
+	VPSRLW      $0x04, Z7, Z8
+	VPANDD      Z0, Z7, Z7
+	VPSLLW      $0x02, Z6, Z9
+	VPTERNLOGD  $0xf8, Z1, Z9, Z7
+	VPSRLD      $0x00, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z5, Z4, Z9
+	VMOVUPS     Z9, 512(CX)
+	VPSRLD      $0x08, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z5, Z4, Z9
+	VMOVUPS     Z9, 576(CX)
+	VPSRLD      $0x10, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z5, Z4, Z9
+	VMOVUPS     Z9, 640(CX)
+	VPSRLD      $0x18, Z7, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 704(CX)
+	VPANDD      Z0, Z8, Z8
+	VPSRLW      $0x02, Z6, Z7
+	VPTERNLOGD  $0xf8, Z1, Z7, Z8
+	VPSRLD      $0x00, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 1536(CX)
+	VPSRLD      $0x08, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 1600(CX)
+	VPSRLD      $0x10, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 1664(CX)
+	VPSRLD      $0x18, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 1728(CX)
+	VMOVDQU64   224(AX), Z7
+	VPSRLW      $0x04, Z7, Z8
+	VPANDD      Z0, Z7, Z7
+	VPSLLW      $0x01, Z6, Z9
+	VPTERNLOGD  $0xf8, Z1, Z9, Z7
+	VPSRLD      $0x00, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z5, Z4, Z9
+	VMOVUPS     Z9, 768(CX)
+	VPSRLD      $0x08, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z5, Z4, Z9
+	VMOVUPS     Z9, 832(CX)
+	VPSRLD      $0x10, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z5, Z4, Z9
+	VMOVUPS     Z9, 896(CX)
+	VPSRLD      $0x18, Z7, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z5, Z4, Z7
+	VMOVUPS     Z7, 960(CX)
+	VPANDD      Z0, Z8, Z8
+	VPSRLW      $0x03, Z6, Z6
+	VPTERNLOGD  $0xf8, Z1, Z6, Z8
+	VPSRLD      $0x00, Z8, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1792(CX)
+	VPSRLD      $0x08, Z8, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1856(CX)
+	VPSRLD      $0x10, Z8, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1920(CX)
+	VPSRLD      $0x18, Z8, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1984(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000160, AX
+	SUBQ        $0x00000001, DX
+	JNZ         block0
+	VZEROUPPER
+	RET
+
+// func mul1Q5x1AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul1Q5x1AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, BX
+	VPBROADCASTD BX, Z0
+	MOVL         $0x10101010, BX
+	VPBROADCASTD BX, Z1
+	MOVQ         x+8(FP), BX
+	VXORPS       Z2, Z2, Z2
+	MOVQ         blocks+24(FP), SI
+
+block0:
+	VCVTPH2PS        (AX), Z3
+	VCVTPH2PS        32(AX), Z4
+	VMOVDQU64        320(AX), Z5
+	VMOVDQU64        64(AX), Z6
+	VPSRLW           $0x04, Z6, Z7
+	VPANDD           Z0, Z6, Z6
+	VPSLLW           $0x04, Z5, Z8
+	VPTERNLOGD       $0xf8, Z1, Z8, Z6
+	VPANDD           Z0, Z7, Z7
+	VMOVDQA64        Z5, Z8
+	VPTERNLOGD       $0xf8, Z1, Z8, Z7
+	VMOVDQU64        128(AX), Z8
+	VPSRLW           $0x04, Z8, Z9
+	VPANDD           Z0, Z8, Z8
+	VPSLLW           $0x03, Z5, Z10
+	VPTERNLOGD       $0xf8, Z1, Z10, Z8
+	VPANDD           Z0, Z9, Z9
+	VPSRLW           $0x01, Z5, Z10
+	VPTERNLOGD       $0xf8, Z1, Z10, Z9
+	VMOVDQU64        192(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPSLLW           $0x02, Z5, Z12
+	VPTERNLOGD       $0xf8, Z1, Z12, Z10
+	VPANDD           Z0, Z11, Z11
+	VPSRLW           $0x02, Z5, Z12
+	VPTERNLOGD       $0xf8, Z1, Z12, Z11
+	VMOVDQU64        256(AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VPSLLW           $0x01, Z5, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z12
+	VPANDD           Z0, Z13, Z13
+	VPSRLW           $0x03, Z5, Z5
+	VPTERNLOGD       $0xf8, Z1, Z5, Z13
+	VXORPS           Z5, Z5, Z5
+	VPDPBUSD.BCST    (BX), Z6, Z5
+	VPDPBUSD.BCST    4(BX), Z8, Z5
+	VPDPBUSD.BCST    8(BX), Z10, Z5
+	VPDPBUSD.BCST    12(BX), Z12, Z5
+	VPDPBUSD.BCST    16(BX), Z7, Z5
+	VPDPBUSD.BCST    20(BX), Z9, Z5
+	VPDPBUSD.BCST    24(BX), Z11, Z5
+	VPDPBUSD.BCST    28(BX), Z13, Z5
+	VCVTDQ2PS        Z5, Z5
+	VMULPS.BCST      32(BX), Z3, Z3
+	VFMADD231PS      Z5, Z3, Z2
+	VFMADD231PS.BCST 36(BX), Z4, Z2
+	ADDQ             $0x00000030, BX
+	ADDQ             $0x00000180, AX
+	SUBQ             $0x00000001, SI
+	JNZ              block0
+	LEAQ             (CX), BX
+	VMOVUPS          Z2, (BX)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func mul4Q5x1AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul4Q5x1AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, SI
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x10101010, SI
+	VPBROADCASTD SI, Z1
+	MOVQ         x+8(FP), SI
+	VXORPS       Z2, Z2, Z2
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	VXORPS       Z5, Z5, Z5
+	MOVQ         blocks+24(FP), DI
+
+block0:
+	VCVTPH2PS        (AX), Z6
+	VCVTPH2PS        32(AX), Z7
+	VMOVDQU64        320(AX), Z8
+	VMOVDQU64        64(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VPSLLW           $0x04, Z8, Z11
+	VPTERNLOGD       $0xf8, Z1, Z11, Z9
+	VPANDD           Z0, Z10, Z10
+	VMOVDQA64        Z8, Z11
+	VPTERNLOGD       $0xf8, Z1, Z11, Z10
+	VMOVDQU64        128(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPSLLW           $0x03, Z8, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z11
+	VPANDD           Z0, Z12, Z12
+	VPSRLW           $0x01, Z8, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z12
+	VMOVDQU64        192(AX), Z13
+	VPSRLW           $0x04, Z13, Z14
+	VPANDD           Z0, Z13, Z13
+	VPSLLW           $0x02, Z8, Z15
+	VPTERNLOGD       $0xf8, Z1, Z15, Z13
+	VPANDD           Z0, Z14, Z14
+	VPSRLW           $0x02, Z8, Z15
+	VPTERNLOGD       $0xf8, Z1, Z15, Z14
+	VMOVDQU64        256(AX), Z15
+	VPSRLW           $0x04, Z15, Z16
+	VPANDD           Z0, Z15, Z15
+	VPSLLW           $0x01, Z8, Z17
+	VPTERNLOGD       $0xf8, Z1, Z17, Z15
+	VPANDD           Z0, Z16, Z16
+	VPSRLW           $0x03, Z8, Z8
+	VPTERNLOGD       $0xf8, Z1, Z8, Z16
+	VXORPS           Z8, Z8, Z8
+	VXORPS           Z17, Z17, Z17
+	VXORPS           Z18, Z18, Z18
+	VXORPS           Z19, Z19, Z19
+	VPDPBUSD.BCST    (SI), Z9, Z8
+	VPDPBUSD.BCST    32(SI), Z9, Z17
+	VPDPBUSD.BCST    64(SI), Z9, Z18
+	VPDPBUSD.BCST    96(SI), Z9, Z19
+	VPDPBUSD.BCST    4(SI), Z11, Z8
+	VPDPBUSD.BCST    36(SI), Z11, Z17
+	VPDPBUSD.BCST    68(SI), Z11, Z18
+	VPDPBUSD.BCST    100(SI), Z11, Z19
+	VPDPBUSD.BCST    8(SI), Z13, Z8
+	VPDPBUSD.BCST    40(SI), Z13, Z17
+	VPDPBUSD.BCST    72(SI), Z13, Z18
+	VPDPBUSD.BCST    104(SI), Z13, Z19
+	VPDPBUSD.BCST    12(SI), Z15, Z8
+	VPDPBUSD.BCST    44(SI), Z15, Z17
+	VPDPBUSD.BCST    76(SI), Z15, Z18
+	VPDPBUSD.BCST    108(SI), Z15, Z19
+	VPDPBUSD.BCST    16(SI), Z10, Z8
+	VPDPBUSD.BCST    48(SI), Z10, Z17
+	VPDPBUSD.BCST    80(SI), Z10, Z18
+	VPDPBUSD.BCST    112(SI), Z10, Z19
+	VPDPBUSD.BCST    20(SI), Z12, Z8
+	VPDPBUSD.BCST    52(SI), Z12, Z17
+	VPDPBUSD.BCST    84(SI), Z12, Z18
+	VPDPBUSD.BCST    116(SI), Z12, Z19
+	VPDPBUSD.BCST    24(SI), Z14, Z8
+	VPDPBUSD.BCST    56(SI), Z14, Z17
+	VPDPBUSD.BCST    88(SI), Z14, Z18
+	VPDPBUSD.BCST    120(SI), Z14, Z19
+	VPDPBUSD.BCST    28(SI), Z16, Z8
+	VPDPBUSD.BCST    60(SI), Z16, Z17
+	VPDPBUSD.BCST    92(SI), Z16, Z18
+	VPDPBUSD.BCST    124(SI), Z16, Z19
+	VCVTDQ2PS        Z8, Z8
+	VMULPS.BCST      128(SI), Z6, Z9
+	VFMADD231PS      Z8, Z9, Z2
+	VFMADD231PS.BCST 144(SI), Z7, Z2
+	VCVTDQ2PS        Z17, Z17
+	VMULPS.BCST      132(SI), Z6, Z8
+	VFMADD231PS      Z17, Z8, Z3
+	VFMADD231PS.BCST 148(SI), Z7, Z3
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      136(SI), Z6, Z8
+	VFMADD231PS      Z18, Z8, Z4
+	VFMADD231PS.BCST 152(SI), Z7, Z4
+	VCVTDQ2PS        Z19, Z19
+	VMULPS.BCST      140(SI), Z6, Z6
+	VFMADD231PS      Z19, Z6, Z5
+	VFMADD231PS.BCST 156(SI), Z7, Z5
+	ADDQ             $0x000000c0, SI
+	ADDQ             $0x00000180, AX
+	SUBQ             $0x00000001, DI
+	JNZ              block0
+	LEAQ             (CX), SI
+	VMOVUPS          Z2, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z3, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z4, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z5, (SI)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func unpackQ5x1AVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·unpackQ5x1AVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x10101010, DX
+	VPBROADCASTD DX, Z1
+	MOVQ         blocks+16(FP), DX
+
+block0:
+	VMOVDQU64  320(AX), Z2
+	VMOVDQU64  64(AX), Z3
+	VPSRLW     $0x04, Z3, Z4
+	VPANDD     Z0, Z3, Z3
+	VPSLLW     $0x04, Z2, Z5
+	VPTERNLOGD $0xf8, Z1, Z5, Z3
+	VMOVDQU64  Z3, (CX)
+	VPANDD     Z0, Z4, Z4
+	VMOVDQA64  Z2, Z3
+	VPTERNLOGD $0xf8, Z1, Z3, Z4
+	VMOVDQU64  Z4, 256(CX)
+	VMOVDQU64  128(AX), Z3
+	VPSRLW     $0x04, Z3, Z4
+	VPANDD     Z0, Z3, Z3
+	VPSLLW     $0x03, Z2, Z5
+	VPTERNLOGD $0xf8, Z1, Z5, Z3
+	VMOVDQU64  Z3, 64(CX)
+	VPANDD     Z0, Z4, Z4
+	VPSRLW     $0x01, Z2, Z3
+	VPTERNLOGD $0xf8, Z1, Z3, Z4
+	VMOVDQU64  Z4, 320(CX)
+	VMOVDQU64  192(AX), Z3
+	VPSRLW     $0x04, Z3, Z4
+	VPANDD     Z0, Z3, Z3
+	VPSLLW     $0x02, Z2, Z5
+	VPTERNLOGD $0xf8, Z1, Z5, Z3
+	VMOVDQU64  Z3, 128(CX)
+	VPANDD     Z0, Z4, Z4
+	VPSRLW     $0x02, Z2, Z3
+	VPTERNLOGD $0xf8, Z1, Z3, Z4
+	VMOVDQU64  Z4, 384(CX)
+	VMOVDQU64  256(AX), Z3
+	VPSRLW     $0x04, Z3, Z4
+	VPANDD     Z0, Z3, Z3
+	VPSLLW     $0x01, Z2, Z5
+	VPTERNLOGD $0xf8, Z1, Z5, Z3
+	VMOVDQU64  Z3, 192(CX)
+	VPANDD     Z0, Z4, Z4
+	VPSRLW     $0x03, Z2, Z2
+	VPTERNLOGD $0xf8, Z1, Z2, Z4
+	VMOVDQU64  Z4, 448(CX)
+	VCVTPH2PS  (AX), Z2
+	VCVTPH2PS  32(AX), Z3
+	VMOVUPS    Z2, 512(CX)
+	VMOVUPS    Z3, 576(CX)
+	ADDQ       $0x00000280, CX
+	ADDQ       $0x00000180, AX
+	SUBQ       $0x00000001, DX
+	JNZ        block0
+	VZEROUPPER
+	RET
+
+// func floatsQ5x1AVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·floatsQ5x1AVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x10101010, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x000000ff, DX
+	VPBROADCASTD DX, Z2
+	MOVQ         blocks+16(FP), DX
+
+block0:
+	VCVTPH2PS   (AX), Z3
+	VCVTPH2PS   32(AX), Z4
+	VMOVDQU64   320(AX), Z5
+	VMOVDQU64   64(AX), Z6
+	VPSRLW      $0x04, Z6, Z7
+	VPANDD      Z0, Z6, Z6
+	VPSLLW      $0x04, Z5, Z8
+	VPTERNLOGD  $0xf8, Z1, Z8, Z6
+	VPSRLD      $0x00, Z6, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z4, Z3, Z8
+	VMOVUPS     Z8, (CX)
+	VPSRLD      $0x08, Z6, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z4, Z3, Z8
+	VMOVUPS     Z8, 64(CX)
+	VPSRLD      $0x10, Z6, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z4, Z3, Z8
+	VMOVUPS     Z8, 128(CX)
+	VPSRLD      $0x18, Z6, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 192(CX)
+	VPANDD      Z0, Z7, Z7
+	VMOVDQA64   Z5, Z6
+	VPTERNLOGD  $0xf8, Z1, Z6, Z7
+	VPSRLD      $0x00, Z7, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 1024(CX)
+	VPSRLD      $0x08, Z7, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 1088(CX)
+	VPSRLD      $0x10, Z7, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 1152(CX)
+	VPSRLD      $0x18, Z7, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 1216(CX)
+	VMOVDQU64   128(AX), Z6
+	VPSRLW      $0x04, Z6, Z7
+	VPANDD      Z0, Z6, Z6
+	VPSLLW      $0x03, Z5, Z8
+	VPTERNLOGD  $0xf8, Z1, Z8, Z6
+	VPSRLD      $0x00, Z6, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z4, Z3, Z8
+	VMOVUPS     Z8, 256(CX)
+	VPSRLD      $0x08, Z6, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z4, Z3, Z8
+	VMOVUPS     Z8, 320(CX)
+	VPSRLD      $0x10, Z6, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z4, Z3, Z8
+	VMOVUPS     Z8, 384(CX)
+	VPSRLD      $0x18, Z6, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 448(CX)
+	VPANDD      Z0, Z7, Z7
+	VPSRLW      $0x01, Z5, Z6
+	VPTERNLOGD  $0xf8, Z1, Z6, Z7
+	VPSRLD      $0x00, Z7, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 1280(CX)
+	VPSRLD      $0x08, Z7, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 1344(CX)
+	VPSRLD      $0x10, Z7, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 1408(CX)
+	VPSRLD      $0x18, Z7, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 1472(CX)
+	VMOVDQU64   192(AX), Z6
+	VPSRLW      $0x04, Z6, Z7
+	VPANDD      Z0, Z6, Z6
+	VPSLLW      $0x02, Z5, Z8
+	VPTERNLOGD  $0xf8, Z1, Z8, Z6
+	VPSRLD      $0x00, Z6, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z4, Z3, Z8
+	VMOVUPS     Z8, 512(CX)
+	VPSRLD      $0x08, Z6, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z4, Z3, Z8
+	VMOVUPS     Z8, 576(CX)
+	VPSRLD      $0x10, Z6, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z4, Z3, Z8
+	VMOVUPS     Z8, 640(CX)
+	VPSRLD      $0x18, Z6, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 704(CX)
+	VPANDD      Z0, Z7, Z7
+	VPSRLW      $0x02, Z5, Z6
+	VPTERNLOGD  $0xf8, Z1, Z6, Z7
+	VPSRLD      $0x00, Z7, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 1536(CX)
+	VPSRLD      $0x08, Z7, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 1600(CX)
+	VPSRLD      $0x10, Z7, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 1664(CX)
+	VPSRLD      $0x18, Z7, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 1728(CX)
+	VMOVDQU64   256(AX), Z6
+	VPSRLW      $0x04, Z6, Z7
+	VPANDD      Z0, Z6, Z6
+	VPSLLW      $0x01, Z5, Z8
+	VPTERNLOGD  $0xf8, Z1, Z8, Z6
+	VPSRLD      $0x00, Z6, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z4, Z3, Z8
+	VMOVUPS     Z8, 768(CX)
+	VPSRLD      $0x08, Z6, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z4, Z3, Z8
+	VMOVUPS     Z8, 832(CX)
+	VPSRLD      $0x10, Z6, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z4, Z3, Z8
+	VMOVUPS     Z8, 896(CX)
+	VPSRLD      $0x18, Z6, Z6
+	VPANDD      Z2, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z4, Z3, Z6
+	VMOVUPS     Z6, 960(CX)
+	VPANDD      Z0, Z7, Z7
+	VPSRLW      $0x03, Z5, Z5
+	VPTERNLOGD  $0xf8, Z1, Z5, Z7
+	VPSRLD      $0x00, Z7, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1792(CX)
+	VPSRLD      $0x08, Z7, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1856(CX)
+	VPSRLD      $0x10, Z7, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1920(CX)
+	VPSRLD      $0x18, Z7, Z5
+	VPANDD      Z2, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z4, Z3, Z5
+	VMOVUPS     Z5, 1984(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000180, AX
+	SUBQ        $0x00000001, DX
+	JNZ         block0
+	VZEROUPPER
+	RET
+
+// func mul1Q8x0AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul1Q8x0AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0xc3000000, BX
+	VPBROADCASTD BX, Z0
+	MOVQ         x+8(FP), BX
+	VXORPS       Z1, Z1, Z1
+	MOVQ         blocks+24(FP), SI
+
+block0:
+	VCVTPH2PS        (AX), Z2
+	VMULPS           Z0, Z2, Z3
+	VMOVDQU64        32(AX), Z4
+	VMOVDQU64        96(AX), Z5
+	VMOVDQU64        160(AX), Z6
+	VMOVDQU64        224(AX), Z7
+	VMOVDQU64        288(AX), Z8
+	VMOVDQU64        352(AX), Z9
+	VMOVDQU64        416(AX), Z10
+	VMOVDQU64        480(AX), Z11
+	VXORPS           Z12, Z12, Z12
+	VPDPBUSD.BCST    (BX), Z4, Z12
+	VPDPBUSD.BCST    4(BX), Z5, Z12
+	VPDPBUSD.BCST    8(BX), Z6, Z12
+	VPDPBUSD.BCST    12(BX), Z7, Z12
+	VPDPBUSD.BCST    16(BX), Z8, Z12
+	VPDPBUSD.BCST    20(BX), Z9, Z12
+	VPDPBUSD.BCST    24(BX), Z10, Z12
+	VPDPBUSD.BCST    28(BX), Z11, Z12
+	VCVTDQ2PS        Z12, Z12
+	VMULPS.BCST      32(BX), Z2, Z2
+	VFMADD231PS      Z12, Z2, Z1
+	VFMADD231PS.BCST 36(BX), Z3, Z1
+	ADDQ             $0x00000030, BX
+	ADDQ             $0x00000220, AX
+	SUBQ             $0x00000001, SI
+	JNZ              block0
+	LEAQ             (CX), BX
+	VMOVUPS          Z1, (BX)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func mul4Q8x0AVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul4Q8x0AVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, SI
+	MOVL         $0xc3000000, SI
+	VPBROADCASTD SI, Z0
+	MOVQ         x+8(FP), SI
+	VXORPS       Z1, Z1, Z1
+	VXORPS       Z2, Z2, Z2
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	MOVQ         blocks+24(FP), DI
+
+block0:
+	VCVTPH2PS        (AX), Z5
+	VMULPS           Z0, Z5, Z6
+	VMOVDQU64        32(AX), Z7
+	VMOVDQU64        96(AX), Z8
+	VMOVDQU64        160(AX), Z9
+	VMOVDQU64        224(AX), Z10
+	VMOVDQU64        288(AX), Z11
+	VMOVDQU64        352(AX), Z12
+	VMOVDQU64        416(AX), Z13
+	VMOVDQU64        480(AX), Z14
+	VXORPS           Z15, Z15, Z15
+	VXORPS           Z16, Z16, Z16
+	VXORPS           Z17, Z17, Z17
+	VXORPS           Z18, Z18, Z18
+	VPDPBUSD.BCST    (SI), Z7, Z15
+	VPDPBUSD.BCST    32(SI), Z7, Z16
+	VPDPBUSD.BCST    64(SI), Z7, Z17
+	VPDPBUSD.BCST    96(SI), Z7, Z18
+	VPDPBUSD.BCST    4(SI), Z8, Z15
+	VPDPBUSD.BCST    36(SI), Z8, Z16
+	VPDPBUSD.BCST    68(SI), Z8, Z17
+	VPDPBUSD.BCST    100(SI), Z8, Z18
+	VPDPBUSD.BCST    8(SI), Z9, Z15
+	VPDPBUSD.BCST    40(SI), Z9, Z16
+	VPDPBUSD.BCST    72(SI), Z9, Z17
+	VPDPBUSD.BCST    104(SI), Z9, Z18
+	VPDPBUSD.BCST    12(SI), Z10, Z15
+	VPDPBUSD.BCST    44(SI), Z10, Z16
+	VPDPBUSD.BCST    76(SI), Z10, Z17
+	VPDPBUSD.BCST    108(SI), Z10, Z18
+	VPDPBUSD.BCST    16(SI), Z11, Z15
+	VPDPBUSD.BCST    48(SI), Z11, Z16
+	VPDPBUSD.BCST    80(SI), Z11, Z17
+	VPDPBUSD.BCST    112(SI), Z11, Z18
+	VPDPBUSD.BCST    20(SI), Z12, Z15
+	VPDPBUSD.BCST    52(SI), Z12, Z16
+	VPDPBUSD.BCST    84(SI), Z12, Z17
+	VPDPBUSD.BCST    116(SI), Z12, Z18
+	VPDPBUSD.BCST    24(SI), Z13, Z15
+	VPDPBUSD.BCST    56(SI), Z13, Z16
+	VPDPBUSD.BCST    88(SI), Z13, Z17
+	VPDPBUSD.BCST    120(SI), Z13, Z18
+	VPDPBUSD.BCST    28(SI), Z14, Z15
+	VPDPBUSD.BCST    60(SI), Z14, Z16
+	VPDPBUSD.BCST    92(SI), Z14, Z17
+	VPDPBUSD.BCST    124(SI), Z14, Z18
+	VCVTDQ2PS        Z15, Z15
+	VMULPS.BCST      128(SI), Z5, Z7
+	VFMADD231PS      Z15, Z7, Z1
+	VFMADD231PS.BCST 144(SI), Z6, Z1
+	VCVTDQ2PS        Z16, Z16
+	VMULPS.BCST      132(SI), Z5, Z7
+	VFMADD231PS      Z16, Z7, Z2
+	VFMADD231PS.BCST 148(SI), Z6, Z2
+	VCVTDQ2PS        Z17, Z17
+	VMULPS.BCST      136(SI), Z5, Z7
+	VFMADD231PS      Z17, Z7, Z3
+	VFMADD231PS.BCST 152(SI), Z6, Z3
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      140(SI), Z5, Z5
+	VFMADD231PS      Z18, Z5, Z4
+	VFMADD231PS.BCST 156(SI), Z6, Z4
+	ADDQ             $0x000000c0, SI
+	ADDQ             $0x00000220, AX
+	SUBQ             $0x00000001, DI
+	JNZ              block0
+	LEAQ             (CX), SI
+	VMOVUPS          Z1, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z2, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z3, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z4, (SI)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func unpackQ8x0AVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512F
+TEXT ·unpackQ8x0AVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0xc3000000, DX
+	VPBROADCASTD DX, Z0
+	MOVQ         blocks+16(FP), DX
+
+block0:
+	VMOVDQU64 32(AX), Z1
+	VMOVDQU64 Z1, (CX)
+	VMOVDQU64 96(AX), Z1
+	VMOVDQU64 Z1, 64(CX)
+	VMOVDQU64 160(AX), Z1
+	VMOVDQU64 Z1, 128(CX)
+	VMOVDQU64 224(AX), Z1
+	VMOVDQU64 Z1, 192(CX)
+	VMOVDQU64 288(AX), Z1
+	VMOVDQU64 Z1, 256(CX)
+	VMOVDQU64 352(AX), Z1
+	VMOVDQU64 Z1, 320(CX)
+	VMOVDQU64 416(AX), Z1
+	VMOVDQU64 Z1, 384(CX)
+	VMOVDQU64 480(AX), Z1
+	VMOVDQU64 Z1, 448(CX)
+	VCVTPH2PS (AX), Z1
+	VMULPS    Z0, Z1, Z2
+	VMOVUPS   Z1, 512(CX)
+	VMOVUPS   Z2, 576(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000220, AX
+	SUBQ      $0x00000001, DX
+	JNZ       block0
+	VZEROUPPER
+	RET
+
+// func floatsQ8x0AVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512F
+TEXT ·floatsQ8x0AVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0xc3000000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x000000ff, DX
+	VPBROADCASTD DX, Z1
+	MOVQ         blocks+16(FP), DX
+
+block0:
+	VCVTPH2PS   (AX), Z2
+	VMULPS      Z0, Z2, Z3
+	VMOVDQU64   32(AX), Z4
+	VPSRLD      $0x00, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, (CX)
+	VPSRLD      $0x08, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 64(CX)
+	VPSRLD      $0x10, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 128(CX)
+	VPSRLD      $0x18, Z4, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 192(CX)
+	VMOVDQU64   96(AX), Z4
+	VPSRLD      $0x00, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 256(CX)
+	VPSRLD      $0x08, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 320(CX)
+	VPSRLD      $0x10, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 384(CX)
+	VPSRLD      $0x18, Z4, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 448(CX)
+	VMOVDQU64   160(AX), Z4
+	VPSRLD      $0x00, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 512(CX)
+	VPSRLD      $0x08, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 576(CX)
+	VPSRLD      $0x10, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 640(CX)
+	VPSRLD      $0x18, Z4, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 704(CX)
+	VMOVDQU64   224(AX), Z4
+	VPSRLD      $0x00, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 768(CX)
+	VPSRLD      $0x08, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 832(CX)
+	VPSRLD      $0x10, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 896(CX)
+	VPSRLD      $0x18, Z4, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 960(CX)
+	VMOVDQU64   288(AX), Z4
+	VPSRLD      $0x00, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 1024(CX)
+	VPSRLD      $0x08, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 1088(CX)
+	VPSRLD      $0x10, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 1152(CX)
+	VPSRLD      $0x18, Z4, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1216(CX)
+	VMOVDQU64   352(AX), Z4
+	VPSRLD      $0x00, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 1280(CX)
+	VPSRLD      $0x08, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 1344(CX)
+	VPSRLD      $0x10, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 1408(CX)
+	VPSRLD      $0x18, Z4, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1472(CX)
+	VMOVDQU64   416(AX), Z4
+	VPSRLD      $0x00, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 1536(CX)
+	VPSRLD      $0x08, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 1600(CX)
+	VPSRLD      $0x10, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 1664(CX)
+	VPSRLD      $0x18, Z4, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1728(CX)
+	VMOVDQU64   480(AX), Z4
+	VPSRLD      $0x00, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 1792(CX)
+	VPSRLD      $0x08, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 1856(CX)
+	VPSRLD      $0x10, Z4, Z5
+	VPANDD      Z1, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z3, Z2, Z5
+	VMOVUPS     Z5, 1920(CX)
+	VPSRLD      $0x18, Z4, Z4
+	VPANDD      Z1, Z4, Z4
+	VCVTDQ2PS   Z4, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 1984(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000220, AX
+	SUBQ        $0x00000001, DX
+	JNZ         block0
+	VZEROUPPER
+	RET
+
+// func mul1IQ4NLAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul1IQ4NLAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ            AX, BX
+	MOVL            $0x0f0f0f0f, BX
+	VPBROADCASTD    BX, Z0
+	VBROADCASTI32X4 levels128<>+0(SB), Z1
+	MOVL            $0xc3000000, BX
+	VPBROADCASTD    BX, Z2
+	MOVQ            x+8(FP), BX
+	VXORPS          Z3, Z3, Z3
+	MOVQ            blocks+24(FP), SI
+
+block0:
+	VCVTPH2PS        (AX), Z4
+	VMULPS           Z2, Z4, Z5
+	VMOVDQU64        32(AX), Z6
+	VPSRLW           $0x04, Z6, Z7
+	VPANDD           Z0, Z6, Z6
+	VPSHUFB          Z6, Z1, Z6
+	VPANDD           Z0, Z7, Z7
+	VPSHUFB          Z7, Z1, Z7
+	VMOVDQU64        96(AX), Z8
+	VPSRLW           $0x04, Z8, Z9
+	VPANDD           Z0, Z8, Z8
+	VPSHUFB          Z8, Z1, Z8
+	VPANDD           Z0, Z9, Z9
+	VPSHUFB          Z9, Z1, Z9
+	VMOVDQU64        160(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPSHUFB          Z10, Z1, Z10
+	VPANDD           Z0, Z11, Z11
+	VPSHUFB          Z11, Z1, Z11
+	VMOVDQU64        224(AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VPSHUFB          Z12, Z1, Z12
+	VPANDD           Z0, Z13, Z13
+	VPSHUFB          Z13, Z1, Z13
+	VXORPS           Z14, Z14, Z14
+	VPDPBUSD.BCST    (BX), Z6, Z14
+	VPDPBUSD.BCST    4(BX), Z8, Z14
+	VPDPBUSD.BCST    8(BX), Z10, Z14
+	VPDPBUSD.BCST    12(BX), Z12, Z14
+	VPDPBUSD.BCST    16(BX), Z7, Z14
+	VPDPBUSD.BCST    20(BX), Z9, Z14
+	VPDPBUSD.BCST    24(BX), Z11, Z14
+	VPDPBUSD.BCST    28(BX), Z13, Z14
+	VCVTDQ2PS        Z14, Z14
+	VMULPS.BCST      32(BX), Z4, Z4
+	VFMADD231PS      Z14, Z4, Z3
+	VFMADD231PS.BCST 36(BX), Z5, Z3
+	ADDQ             $0x00000030, BX
+	ADDQ             $0x00000120, AX
+	SUBQ             $0x00000001, SI
+	JNZ              block0
+	LEAQ             (CX), BX
+	VMOVUPS          Z3, (BX)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+DATA levels128<>+0(SB)/1, $0x01
+DATA levels128<>+1(SB)/1, $0x18
+DATA levels128<>+2(SB)/1, $0x2d
+DATA levels128<>+3(SB)/1, $0x3f
+DATA levels128<>+4(SB)/1, $0x4f
+DATA levels128<>+5(SB)/1, $0x5d
+DATA levels128<>+6(SB)/1, $0x6a
+DATA levels128<>+7(SB)/1, $0x76
+DATA levels128<>+8(SB)/1, $0x81
+DATA levels128<>+9(SB)/1, $0x8d
+DATA levels128<>+10(SB)/1, $0x99
+DATA levels128<>+11(SB)/1, $0xa6
+DATA levels128<>+12(SB)/1, $0xb5
+DATA levels128<>+13(SB)/1, $0xc5
+DATA levels128<>+14(SB)/1, $0xd9
+DATA levels128<>+15(SB)/1, $0xf1
+GLOBL levels128<>(SB), RODATA|NOPTR, $16
+
+// func mul4IQ4NLAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul4IQ4NLAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ            AX, SI
+	MOVL            $0x0f0f0f0f, SI
+	VPBROADCASTD    SI, Z0
+	VBROADCASTI32X4 levels128<>+0(SB), Z1
+	MOVL            $0xc3000000, SI
+	VPBROADCASTD    SI, Z2
+	MOVQ            x+8(FP), SI
+	VXORPS          Z3, Z3, Z3
+	VXORPS          Z4, Z4, Z4
+	VXORPS          Z5, Z5, Z5
+	VXORPS          Z6, Z6, Z6
+	MOVQ            blocks+24(FP), DI
+
+block0:
+	VCVTPH2PS        (AX), Z7
+	VMULPS           Z2, Z7, Z8
+	VMOVDQU64        32(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VPSHUFB          Z9, Z1, Z9
+	VPANDD           Z0, Z10, Z10
+	VPSHUFB          Z10, Z1, Z10
+	VMOVDQU64        96(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPSHUFB          Z11, Z1, Z11
+	VPANDD           Z0, Z12, Z12
+	VPSHUFB          Z12, Z1, Z12
+	VMOVDQU64        160(AX), Z13
+	VPSRLW           $0x04, Z13, Z14
+	VPANDD           Z0, Z13, Z13
+	VPSHUFB          Z13, Z1, Z13
+	VPANDD           Z0, Z14, Z14
+	VPSHUFB          Z14, Z1, Z14
+	VMOVDQU64        224(AX), Z15
+	VPSRLW           $0x04, Z15, Z16
+	VPANDD           Z0, Z15, Z15
+	VPSHUFB          Z15, Z1, Z15
+	VPANDD           Z0, Z16, Z16
+	VPSHUFB          Z16, Z1, Z16
+	VXORPS           Z17, Z17, Z17
+	VXORPS           Z18, Z18, Z18
+	VXORPS           Z19, Z19, Z19
+	VXORPS           Z20, Z20, Z20
+	VPDPBUSD.BCST    (SI), Z9, Z17
+	VPDPBUSD.BCST    32(SI), Z9, Z18
+	VPDPBUSD.BCST    64(SI), Z9, Z19
+	VPDPBUSD.BCST    96(SI), Z9, Z20
+	VPDPBUSD.BCST    4(SI), Z11, Z17
+	VPDPBUSD.BCST    36(SI), Z11, Z18
+	VPDPBUSD.BCST    68(SI), Z11, Z19
+	VPDPBUSD.BCST    100(SI), Z11, Z20
+	VPDPBUSD.BCST    8(SI), Z13, Z17
+	VPDPBUSD.BCST    40(SI), Z13, Z18
+	VPDPBUSD.BCST    72(SI), Z13, Z19
+	VPDPBUSD.BCST    104(SI), Z13, Z20
+	VPDPBUSD.BCST    12(SI), Z15, Z17
+	VPDPBUSD.BCST    44(SI), Z15, Z18
+	VPDPBUSD.BCST    76(SI), Z15, Z19
+	VPDPBUSD.BCST    108(SI), Z15, Z20
+	VPDPBUSD.BCST    16(SI), Z10, Z17
+	VPDPBUSD.BCST    48(SI), Z10, Z18
+	VPDPBUSD.BCST    80(SI), Z10, Z19
+	VPDPBUSD.BCST    112(SI), Z10, Z20
+	VPDPBUSD.BCST    20(SI), Z12, Z17
+	VPDPBUSD.BCST    52(SI), Z12, Z18
+	VPDPBUSD.BCST    84(SI), Z12, Z19
+	VPDPBUSD.BCST    116(SI), Z12, Z20
+	VPDPBUSD.BCST    24(SI), Z14, Z17
+	VPDPBUSD.BCST    56(SI), Z14, Z18
+	VPDPBUSD.BCST    88(SI), Z14, Z19
+	VPDPBUSD.BCST    120(SI), Z14, Z20
+	VPDPBUSD.BCST    28(SI), Z16, Z17
+	VPDPBUSD.BCST    60(SI), Z16, Z18
+	VPDPBUSD.BCST    92(SI), Z16, Z19
+	VPDPBUSD.BCST    124(SI), Z16, Z20
+	VCVTDQ2PS        Z17, Z17
+	VMULPS.BCST      128(SI), Z7, Z9
+	VFMADD231PS      Z17, Z9, Z3
+	VFMADD231PS.BCST 144(SI), Z8, Z3
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      132(SI), Z7, Z9
+	VFMADD231PS      Z18, Z9, Z4
+	VFMADD231PS.BCST 148(SI), Z8, Z4
+	VCVTDQ2PS        Z19, Z19
+	VMULPS.BCST      136(SI), Z7, Z9
+	VFMADD231PS      Z19, Z9, Z5
+	VFMADD231PS.BCST 152(SI), Z8, Z5
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      140(SI), Z7, Z7
+	VFMADD231PS      Z20, Z7, Z6
+	VFMADD231PS.BCST 156(SI), Z8, Z6
+	ADDQ             $0x000000c0, SI
+	ADDQ             $0x00000120, AX
+	SUBQ             $0x00000001, DI
+	JNZ              block0
+	LEAQ             (CX), SI
+	VMOVUPS          Z3, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z4, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z5, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z6, (SI)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func unpackIQ4NLAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·unpackIQ4NLAVX512(SB), NOSPLIT, $0-24
+	MOVQ            w+8(FP), AX
+	MOVQ            AX, CX
+	MOVQ            dst+0(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VBROADCASTI32X4 levels128<>+0(SB), Z1
+	MOVL            $0xc3000000, DX
+	VPBROADCASTD    DX, Z2
+	MOVQ            blocks+16(FP), DX
+
+block0:
+	VMOVDQU64 32(AX), Z3
+	VPSRLW    $0x04, Z3, Z4
+	VPANDD    Z0, Z3, Z3
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU64 Z3, (CX)
+	VPANDD    Z0, Z4, Z4
+	VPSHUFB   Z4, Z1, Z4
+	VMOVDQU64 Z4, 256(CX)
+	VMOVDQU64 96(AX), Z3
+	VPSRLW    $0x04, Z3, Z4
+	VPANDD    Z0, Z3, Z3
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU64 Z3, 64(CX)
+	VPANDD    Z0, Z4, Z4
+	VPSHUFB   Z4, Z1, Z4
+	VMOVDQU64 Z4, 320(CX)
+	VMOVDQU64 160(AX), Z3
+	VPSRLW    $0x04, Z3, Z4
+	VPANDD    Z0, Z3, Z3
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU64 Z3, 128(CX)
+	VPANDD    Z0, Z4, Z4
+	VPSHUFB   Z4, Z1, Z4
+	VMOVDQU64 Z4, 384(CX)
+	VMOVDQU64 224(AX), Z3
+	VPSRLW    $0x04, Z3, Z4
+	VPANDD    Z0, Z3, Z3
+	VPSHUFB   Z3, Z1, Z3
+	VMOVDQU64 Z3, 192(CX)
+	VPANDD    Z0, Z4, Z4
+	VPSHUFB   Z4, Z1, Z4
+	VMOVDQU64 Z4, 448(CX)
+	VCVTPH2PS (AX), Z3
+	VMULPS    Z2, Z3, Z4
+	VMOVUPS   Z3, 512(CX)
+	VMOVUPS   Z4, 576(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000120, AX
+	SUBQ      $0x00000001, DX
+	JNZ       block0
+	VZEROUPPER
+	RET
+
+// func floatsIQ4NLAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·floatsIQ4NLAVX512(SB), NOSPLIT, $0-24
+	MOVQ            w+8(FP), AX
+	MOVQ            AX, CX
+	MOVQ            dst+0(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VBROADCASTI32X4 levels128<>+0(SB), Z1
+	MOVL            $0xc3000000, DX
+	VPBROADCASTD    DX, Z2
+	MOVL            $0x000000ff, DX
+	VPBROADCASTD    DX, Z3
+	MOVQ            blocks+16(FP), DX
+
+block0:
+	VCVTPH2PS   (AX), Z4
+	VMULPS      Z2, Z4, Z5
+	VMOVDQU64   32(AX), Z6
+	VPSRLW      $0x04, Z6, Z7
+	VPANDD      Z0, Z6, Z6
+	VPSHUFB     Z6, Z1, Z6
+	VPSRLD      $0x00, Z6, Z8
+	VPANDD      Z3, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, (CX)
+	VPSRLD      $0x08, Z6, Z8
+	VPANDD      Z3, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 64(CX)
+	VPSRLD      $0x10, Z6, Z8
+	VPANDD      Z3, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 128(CX)
+	VPSRLD      $0x18, Z6, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 192(CX)
+	VPANDD      Z0, Z7, Z7
+	VPSHUFB     Z7, Z1, Z7
+	VPSRLD      $0x00, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1024(CX)
+	VPSRLD      $0x08, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1088(CX)
+	VPSRLD      $0x10, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1152(CX)
+	VPSRLD      $0x18, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1216(CX)
+	VMOVDQU64   96(AX), Z6
+	VPSRLW      $0x04, Z6, Z7
+	VPANDD      Z0, Z6, Z6
+	VPSHUFB     Z6, Z1, Z6
+	VPSRLD      $0x00, Z6, Z8
+	VPANDD      Z3, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 256(CX)
+	VPSRLD      $0x08, Z6, Z8
+	VPANDD      Z3, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 320(CX)
+	VPSRLD      $0x10, Z6, Z8
+	VPANDD      Z3, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 384(CX)
+	VPSRLD      $0x18, Z6, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 448(CX)
+	VPANDD      Z0, Z7, Z7
+	VPSHUFB     Z7, Z1, Z7
+	VPSRLD      $0x00, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1280(CX)
+	VPSRLD      $0x08, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1344(CX)
+	VPSRLD      $0x10, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1408(CX)
+	VPSRLD      $0x18, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1472(CX)
+	VMOVDQU64   160(AX), Z6
+	VPSRLW      $0x04, Z6, Z7
+	VPANDD      Z0, Z6, Z6
+	VPSHUFB     Z6, Z1, Z6
+	VPSRLD      $0x00, Z6, Z8
+	VPANDD      Z3, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 512(CX)
+	VPSRLD      $0x08, Z6, Z8
+	VPANDD      Z3, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 576(CX)
+	VPSRLD      $0x10, Z6, Z8
+	VPANDD      Z3, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 640(CX)
+	VPSRLD      $0x18, Z6, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 704(CX)
+	VPANDD      Z0, Z7, Z7
+	VPSHUFB     Z7, Z1, Z7
+	VPSRLD      $0x00, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1536(CX)
+	VPSRLD      $0x08, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1600(CX)
+	VPSRLD      $0x10, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1664(CX)
+	VPSRLD      $0x18, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1728(CX)
+	VMOVDQU64   224(AX), Z6
+	VPSRLW      $0x04, Z6, Z7
+	VPANDD      Z0, Z6, Z6
+	VPSHUFB     Z6, Z1, Z6
+	VPSRLD      $0x00, Z6, Z8
+	VPANDD      Z3, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 768(CX)
+	VPSRLD      $0x08, Z6, Z8
+	VPANDD      Z3, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 832(CX)
+	VPSRLD      $0x10, Z6, Z8
+	VPANDD      Z3, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 896(CX)
+	VPSRLD      $0x18, Z6, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 960(CX)
+	VPANDD      Z0, Z7, Z7
+	VPSHUFB     Z7, Z1, Z7
+	VPSRLD      $0x00, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1792(CX)
+	VPSRLD      $0x08, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1856(CX)
+	VPSRLD      $0x10, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1920(CX)
+	VPSRLD      $0x18, Z7, Z6
+	VPANDD      Z3, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1984(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000120, AX
+	SUBQ        $0x00000001, DX
+	JNZ         block0
+	VZEROUPPER
+	RET
+
+// func mul1Q2KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul1Q2KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x03030303, BX
+	VPBROADCASTD BX, Z0
+	MOVQ         x+8(FP), BX
+	VXORPS       Z1, Z1, Z1
+	MOVQ         blocks+24(FP), SI
+
+superblock0:
+	VCVTPH2PS    (AX), Z2
+	VCVTPH2PS    32(AX), Z3
+	MOVL         $0x80000000, DI
+	VPBROADCASTD DI, Z4
+	VXORPS       Z4, Z3, Z3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, DI
+
+block0:
+	VPMOVZXBD        (AX), Z4
+	VPSRLD           $0x04, Z4, Z5
+	MOVL             $0x0000000f, R8
+	VPBROADCASTD     R8, Z6
+	VPANDD           Z6, Z4, Z4
+	VCVTDQ2PS        Z4, Z4
+	VMULPS           Z2, Z4, Z4
+	VCVTDQ2PS        Z5, Z5
+	VMULPS           Z3, Z5, Z5
+	VPMOVZXBD        16(AX), Z6
+	VPSRLD           $0x04, Z6, Z7
+	MOVL             $0x0000000f, R8
+	VPBROADCASTD     R8, Z8
+	VPANDD           Z8, Z6, Z6
+	VCVTDQ2PS        Z6, Z6
+	VMULPS           Z2, Z6, Z6
+	VCVTDQ2PS        Z7, Z7
+	VMULPS           Z3, Z7, Z7
+	VMOVDQU64        32(AX), Z8
+	VMOVDQA64        Z8, Z8
+	VPANDD           Z0, Z8, Z8
+	VMOVDQU64        32(AX), Z9
+	VPSRLW           $0x02, Z9, Z9
+	VPANDD           Z0, Z9, Z9
+	VMOVDQU64        32(AX), Z10
+	VPSRLW           $0x04, Z10, Z10
+	VPANDD           Z0, Z10, Z10
+	VMOVDQU64        32(AX), Z11
+	VPSRLW           $0x06, Z11, Z11
+	VPANDD           Z0, Z11, Z11
+	VMOVDQU64        96(AX), Z12
+	VMOVDQA64        Z12, Z12
+	VPANDD           Z0, Z12, Z12
+	VMOVDQU64        96(AX), Z13
+	VPSRLW           $0x02, Z13, Z13
+	VPANDD           Z0, Z13, Z13
+	VMOVDQU64        96(AX), Z14
+	VPSRLW           $0x04, Z14, Z14
+	VPANDD           Z0, Z14, Z14
+	VMOVDQU64        96(AX), Z15
+	VPSRLW           $0x06, Z15, Z15
+	VPANDD           Z0, Z15, Z15
+	VXORPS           Z16, Z16, Z16
+	VPDPBUSD.BCST    (BX), Z8, Z16
+	VPDPBUSD.BCST    4(BX), Z9, Z16
+	VPDPBUSD.BCST    8(BX), Z10, Z16
+	VPDPBUSD.BCST    12(BX), Z11, Z16
+	VCVTDQ2PS        Z16, Z16
+	VMULPS.BCST      32(BX), Z4, Z4
+	VFMADD231PS      Z16, Z4, Z1
+	VFMADD231PS.BCST 40(BX), Z5, Z1
+	VXORPS           Z4, Z4, Z4
+	VPDPBUSD.BCST    16(BX), Z12, Z4
+	VPDPBUSD.BCST    20(BX), Z13, Z4
+	VPDPBUSD.BCST    24(BX), Z14, Z4
+	VPDPBUSD.BCST    28(BX), Z15, Z4
+	VCVTDQ2PS        Z4, Z4
+	VMULPS.BCST      32(BX), Z6, Z5
+	VFMADD231PS      Z4, Z5, Z1
+	VFMADD231PS.BCST 44(BX), Z7, Z1
+	ADDQ             $0x00000030, BX
+	ADDQ             $0x000000a0, AX
+	SUBQ             $0x00000001, DI
+	JNZ              block0
+	SUBQ             $0x00000001, SI
+	JNZ              superblock0
+	LEAQ             (CX), BX
+	VMOVUPS          Z1, (BX)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func mul4Q2KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul4Q2KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, SI
+	MOVL         $0x03030303, SI
+	VPBROADCASTD SI, Z0
+	MOVQ         x+8(FP), SI
+	VXORPS       Z1, Z1, Z1
+	VXORPS       Z2, Z2, Z2
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	MOVQ         blocks+24(FP), DI
+
+superblock0:
+	VCVTPH2PS    (AX), Z5
+	VCVTPH2PS    32(AX), Z6
+	MOVL         $0x80000000, R8
+	VPBROADCASTD R8, Z7
+	VXORPS       Z7, Z6, Z6
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, R8
+
+block0:
+	VPMOVZXBD        (AX), Z7
+	VPSRLD           $0x04, Z7, Z8
+	MOVL             $0x0000000f, R9
+	VPBROADCASTD     R9, Z9
+	VPANDD           Z9, Z7, Z7
+	VCVTDQ2PS        Z7, Z7
+	VMULPS           Z5, Z7, Z7
+	VCVTDQ2PS        Z8, Z8
+	VMULPS           Z6, Z8, Z8
+	VPMOVZXBD        16(AX), Z9
+	VPSRLD           $0x04, Z9, Z10
+	MOVL             $0x0000000f, R9
+	VPBROADCASTD     R9, Z11
+	VPANDD           Z11, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VMULPS           Z5, Z9, Z9
+	VCVTDQ2PS        Z10, Z10
+	VMULPS           Z6, Z10, Z10
+	VMOVDQU64        32(AX), Z11
+	VMOVDQA64        Z11, Z11
+	VPANDD           Z0, Z11, Z11
+	VMOVDQU64        32(AX), Z12
+	VPSRLW           $0x02, Z12, Z12
+	VPANDD           Z0, Z12, Z12
+	VMOVDQU64        32(AX), Z13
+	VPSRLW           $0x04, Z13, Z13
+	VPANDD           Z0, Z13, Z13
+	VMOVDQU64        32(AX), Z14
+	VPSRLW           $0x06, Z14, Z14
+	VPANDD           Z0, Z14, Z14
+	VMOVDQU64        96(AX), Z15
+	VMOVDQA64        Z15, Z15
+	VPANDD           Z0, Z15, Z15
+	VMOVDQU64        96(AX), Z16
+	VPSRLW           $0x02, Z16, Z16
+	VPANDD           Z0, Z16, Z16
+	VMOVDQU64        96(AX), Z17
+	VPSRLW           $0x04, Z17, Z17
+	VPANDD           Z0, Z17, Z17
+	VMOVDQU64        96(AX), Z18
+	VPSRLW           $0x06, Z18, Z18
+	VPANDD           Z0, Z18, Z18
+	VXORPS           Z19, Z19, Z19
+	VXORPS           Z20, Z20, Z20
+	VXORPS           Z21, Z21, Z21
+	VXORPS           Z22, Z22, Z22
+	VPDPBUSD.BCST    (SI), Z11, Z19
+	VPDPBUSD.BCST    32(SI), Z11, Z20
+	VPDPBUSD.BCST    64(SI), Z11, Z21
+	VPDPBUSD.BCST    96(SI), Z11, Z22
+	VPDPBUSD.BCST    4(SI), Z12, Z19
+	VPDPBUSD.BCST    36(SI), Z12, Z20
+	VPDPBUSD.BCST    68(SI), Z12, Z21
+	VPDPBUSD.BCST    100(SI), Z12, Z22
+	VPDPBUSD.BCST    8(SI), Z13, Z19
+	VPDPBUSD.BCST    40(SI), Z13, Z20
+	VPDPBUSD.BCST    72(SI), Z13, Z21
+	VPDPBUSD.BCST    104(SI), Z13, Z22
+	VPDPBUSD.BCST    12(SI), Z14, Z19
+	VPDPBUSD.BCST    44(SI), Z14, Z20
+	VPDPBUSD.BCST    76(SI), Z14, Z21
+	VPDPBUSD.BCST    108(SI), Z14, Z22
+	VCVTDQ2PS        Z19, Z19
+	VMULPS.BCST      128(SI), Z7, Z11
+	VFMADD231PS      Z19, Z11, Z1
+	VFMADD231PS.BCST 160(SI), Z8, Z1
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      132(SI), Z7, Z11
+	VFMADD231PS      Z20, Z11, Z2
+	VFMADD231PS.BCST 164(SI), Z8, Z2
+	VCVTDQ2PS        Z21, Z21
+	VMULPS.BCST      136(SI), Z7, Z11
+	VFMADD231PS      Z21, Z11, Z3
+	VFMADD231PS.BCST 168(SI), Z8, Z3
+	VCVTDQ2PS        Z22, Z22
+	VMULPS.BCST      140(SI), Z7, Z7
+	VFMADD231PS      Z22, Z7, Z4
+	VFMADD231PS.BCST 172(SI), Z8, Z4
+	VXORPS           Z7, Z7, Z7
+	VXORPS           Z8, Z8, Z8
+	VXORPS           Z11, Z11, Z11
+	VXORPS           Z12, Z12, Z12
+	VPDPBUSD.BCST    16(SI), Z15, Z7
+	VPDPBUSD.BCST    48(SI), Z15, Z8
+	VPDPBUSD.BCST    80(SI), Z15, Z11
+	VPDPBUSD.BCST    112(SI), Z15, Z12
+	VPDPBUSD.BCST    20(SI), Z16, Z7
+	VPDPBUSD.BCST    52(SI), Z16, Z8
+	VPDPBUSD.BCST    84(SI), Z16, Z11
+	VPDPBUSD.BCST    116(SI), Z16, Z12
+	VPDPBUSD.BCST    24(SI), Z17, Z7
+	VPDPBUSD.BCST    56(SI), Z17, Z8
+	VPDPBUSD.BCST    88(SI), Z17, Z11
+	VPDPBUSD.BCST    120(SI), Z17, Z12
+	VPDPBUSD.BCST    28(SI), Z18, Z7
+	VPDPBUSD.BCST    60(SI), Z18, Z8
+	VPDPBUSD.BCST    92(SI), Z18, Z11
+	VPDPBUSD.BCST    124(SI), Z18, Z12
+	VCVTDQ2PS        Z7, Z7
+	VMULPS.BCST      128(SI), Z9, Z13
+	VFMADD231PS      Z7, Z13, Z1
+	VFMADD231PS.BCST 176(SI), Z10, Z1
+	VCVTDQ2PS        Z8, Z8
+	VMULPS.BCST      132(SI), Z9, Z7
+	VFMADD231PS      Z8, Z7, Z2
+	VFMADD231PS.BCST 180(SI), Z10, Z2
+	VCVTDQ2PS        Z11, Z11
+	VMULPS.BCST      136(SI), Z9, Z7
+	VFMADD231PS      Z11, Z7, Z3
+	VFMADD231PS.BCST 184(SI), Z10, Z3
+	VCVTDQ2PS        Z12, Z12
+	VMULPS.BCST      140(SI), Z9, Z7
+	VFMADD231PS      Z12, Z7, Z4
+	VFMADD231PS.BCST 188(SI), Z10, Z4
+	ADDQ             $0x000000c0, SI
+	ADDQ             $0x000000a0, AX
+	SUBQ             $0x00000001, R8
+	JNZ              block0
+	SUBQ             $0x00000001, DI
+	JNZ              superblock0
+	LEAQ             (CX), SI
+	VMOVUPS          Z1, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z2, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z3, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z4, (SI)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func unpackQ2KAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F
+TEXT ·unpackQ2KAVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x03030303, DX
+	VPBROADCASTD DX, Z0
+	MOVQ         blocks+16(FP), DX
+
+superblock0:
+	VCVTPH2PS    (AX), Z1
+	VCVTPH2PS    32(AX), Z2
+	MOVL         $0x80000000, BX
+	VPBROADCASTD BX, Z3
+	VXORPS       Z3, Z2, Z2
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, BX
+
+block0:
+	VMOVDQU64    32(AX), Z3
+	VMOVDQA64    Z3, Z3
+	VPANDD       Z0, Z3, Z3
+	VMOVDQU64    Z3, (CX)
+	VMOVDQU64    32(AX), Z3
+	VPSRLW       $0x02, Z3, Z3
+	VPANDD       Z0, Z3, Z3
+	VMOVDQU64    Z3, 64(CX)
+	VMOVDQU64    32(AX), Z3
+	VPSRLW       $0x04, Z3, Z3
+	VPANDD       Z0, Z3, Z3
+	VMOVDQU64    Z3, 128(CX)
+	VMOVDQU64    32(AX), Z3
+	VPSRLW       $0x06, Z3, Z3
+	VPANDD       Z0, Z3, Z3
+	VMOVDQU64    Z3, 192(CX)
+	VMOVDQU64    96(AX), Z3
+	VMOVDQA64    Z3, Z3
+	VPANDD       Z0, Z3, Z3
+	VMOVDQU64    Z3, 256(CX)
+	VMOVDQU64    96(AX), Z3
+	VPSRLW       $0x02, Z3, Z3
+	VPANDD       Z0, Z3, Z3
+	VMOVDQU64    Z3, 320(CX)
+	VMOVDQU64    96(AX), Z3
+	VPSRLW       $0x04, Z3, Z3
+	VPANDD       Z0, Z3, Z3
+	VMOVDQU64    Z3, 384(CX)
+	VMOVDQU64    96(AX), Z3
+	VPSRLW       $0x06, Z3, Z3
+	VPANDD       Z0, Z3, Z3
+	VMOVDQU64    Z3, 448(CX)
+	VPMOVZXBD    (AX), Z3
+	VPSRLD       $0x04, Z3, Z4
+	MOVL         $0x0000000f, SI
+	VPBROADCASTD SI, Z5
+	VPANDD       Z5, Z3, Z3
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       Z1, Z3, Z3
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z2, Z4, Z4
+	VPMOVZXBD    16(AX), Z5
+	VPSRLD       $0x04, Z5, Z6
+	MOVL         $0x0000000f, SI
+	VPBROADCASTD SI, Z7
+	VPANDD       Z7, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z1, Z5, Z5
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z2, Z6, Z6
+	VMOVUPS      Z3, 512(CX)
+	VMOVUPS      Z4, 576(CX)
+	VMOVUPS      Z5, 640(CX)
+	VMOVUPS      Z6, 704(CX)
+	ADDQ         $0x00000300, CX
+	ADDQ         $0x000000a0, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block0
+	SUBQ         $0x00000001, DX
+	JNZ          superblock0
+	VZEROUPPER
+	RET
+
+// func floatsQ2KAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F
+TEXT ·floatsQ2KAVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x03030303, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x000000ff, DX
+	VPBROADCASTD DX, Z1
+	MOVQ         blocks+16(FP), DX
+
+superblock0:
+	VCVTPH2PS    (AX), Z2
+	VCVTPH2PS    32(AX), Z3
+	MOVL         $0x80000000, BX
+	VPBROADCASTD BX, Z4
+	VXORPS       Z4, Z3, Z3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, BX
+
+block0:
+	VPMOVZXBD    (AX), Z4
+	VPSRLD       $0x04, Z4, Z5
+	MOVL         $0x0000000f, SI
+	VPBROADCASTD SI, Z6
+	VPANDD       Z6, Z4, Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z2, Z4, Z4
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z3, Z5, Z5
+	VPMOVZXBD    16(AX), Z6
+	VPSRLD       $0x04, Z6, Z7
+	MOVL         $0x0000000f, SI
+	VPBROADCASTD SI, Z8
+	VPANDD       Z8, Z6, Z6
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z2, Z6, Z6
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z3, Z7, Z7
+	VMOVDQU64    32(AX), Z8
+	VMOVDQA64    Z8, Z8
+	VPANDD       Z0, Z8, Z8
+	VPSRLD       $0x00, Z8, Z9
+	VPANDD       Z1, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VMOVUPS      Z9, (CX)
+	VPSRLD       $0x08, Z8, Z9
+	VPANDD       Z1, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VMOVUPS      Z9, 64(CX)
+	VPSRLD       $0x10, Z8, Z9
+	VPANDD       Z1, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VMOVUPS      Z9, 128(CX)
+	VPSRLD       $0x18, Z8, Z8
+	VPANDD       Z1, Z8, Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMADD213PS  Z5, Z4, Z8
+	VMOVUPS      Z8, 192(CX)
+	VMOVDQU64    32(AX), Z8
+	VPSRLW       $0x02, Z8, Z8
+	VPANDD       Z0, Z8, Z8
+	VPSRLD       $0x00, Z8, Z9
+	VPANDD       Z1, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VMOVUPS      Z9, 256(CX)
+	VPSRLD       $0x08, Z8, Z9
+	VPANDD       Z1, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VMOVUPS      Z9, 320(CX)
+	VPSRLD       $0x10, Z8, Z9
+	VPANDD       Z1, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VMOVUPS      Z9, 384(CX)
+	VPSRLD       $0x18, Z8, Z8
+	VPANDD       Z1, Z8, Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMADD213PS  Z5, Z4, Z8
+	VMOVUPS      Z8, 448(CX)
+	VMOVDQU64    32(AX), Z8
+	VPSRLW       $0x04, Z8, Z8
+	VPANDD       Z0, Z8, Z8
+	VPSRLD       $0x00, Z8, Z9
+	VPANDD       Z1, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VMOVUPS      Z9, 512(CX)
+	VPSRLD       $0x08, Z8, Z9
+	VPANDD       Z1, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VMOVUPS      Z9, 576(CX)
+	VPSRLD       $0x10, Z8, Z9
+	VPANDD       Z1, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VMOVUPS      Z9, 640(CX)
+	VPSRLD       $0x18, Z8, Z8
+	VPANDD       Z1, Z8, Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMADD213PS  Z5, Z4, Z8
+	VMOVUPS      Z8, 704(CX)
+	VMOVDQU64    32(AX), Z8
+	VPSRLW       $0x06, Z8, Z8
+	VPANDD       Z0, Z8, Z8
+	VPSRLD       $0x00, Z8, Z9
+	VPANDD       Z1, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VMOVUPS      Z9, 768(CX)
+	VPSRLD       $0x08, Z8, Z9
+	VPANDD       Z1, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VMOVUPS      Z9, 832(CX)
+	VPSRLD       $0x10, Z8, Z9
+	VPANDD       Z1, Z9, Z9
+	VCVTDQ2PS    Z9, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VMOVUPS      Z9, 896(CX)
+	VPSRLD       $0x18, Z8, Z8
+	VPANDD       Z1, Z8, Z8
+	VCVTDQ2PS    Z8, Z8
+	VFMADD213PS  Z5, Z4, Z8
+	VMOVUPS      Z8, 960(CX)
+	VMOVDQU64    96(AX), Z4
+	VMOVDQA64    Z4, Z4
+	VPANDD       Z0, Z4, Z4
+	VPSRLD       $0x00, Z4, Z5
+	VPANDD       Z1, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  Z7, Z6, Z5
+	VMOVUPS      Z5, 1024(CX)
+	VPSRLD       $0x08, Z4, Z5
+	VPANDD       Z1, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  Z7, Z6, Z5
+	VMOVUPS      Z5, 1088(CX)
+	VPSRLD       $0x10, Z4, Z5
+	VPANDD       Z1, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  Z7, Z6, Z5
+	VMOVUPS      Z5, 1152(CX)
+	VPSRLD       $0x18, Z4, Z4
+	VPANDD       Z1, Z4, Z4
+	VCVTDQ2PS    Z4, Z4
+	VFMADD213PS  Z7, Z6, Z4
+	VMOVUPS      Z4, 1216(CX)
+	VMOVDQU64    96(AX), Z4
+	VPSRLW       $0x02, Z4, Z4
+	VPANDD       Z0, Z4, Z4
+	VPSRLD       $0x00, Z4, Z5
+	VPANDD       Z1, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  Z7, Z6, Z5
+	VMOVUPS      Z5, 1280(CX)
+	VPSRLD       $0x08, Z4, Z5
+	VPANDD       Z1, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  Z7, Z6, Z5
+	VMOVUPS      Z5, 1344(CX)
+	VPSRLD       $0x10, Z4, Z5
+	VPANDD       Z1, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  Z7, Z6, Z5
+	VMOVUPS      Z5, 1408(CX)
+	VPSRLD       $0x18, Z4, Z4
+	VPANDD       Z1, Z4, Z4
+	VCVTDQ2PS    Z4, Z4
+	VFMADD213PS  Z7, Z6, Z4
+	VMOVUPS      Z4, 1472(CX)
+	VMOVDQU64    96(AX), Z4
+	VPSRLW       $0x04, Z4, Z4
+	VPANDD       Z0, Z4, Z4
+	VPSRLD       $0x00, Z4, Z5
+	VPANDD       Z1, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  Z7, Z6, Z5
+	VMOVUPS      Z5, 1536(CX)
+	VPSRLD       $0x08, Z4, Z5
+	VPANDD       Z1, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  Z7, Z6, Z5
+	VMOVUPS      Z5, 1600(CX)
+	VPSRLD       $0x10, Z4, Z5
+	VPANDD       Z1, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  Z7, Z6, Z5
+	VMOVUPS      Z5, 1664(CX)
+	VPSRLD       $0x18, Z4, Z4
+	VPANDD       Z1, Z4, Z4
+	VCVTDQ2PS    Z4, Z4
+	VFMADD213PS  Z7, Z6, Z4
+	VMOVUPS      Z4, 1728(CX)
+	VMOVDQU64    96(AX), Z4
+	VPSRLW       $0x06, Z4, Z4
+	VPANDD       Z0, Z4, Z4
+	VPSRLD       $0x00, Z4, Z5
+	VPANDD       Z1, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  Z7, Z6, Z5
+	VMOVUPS      Z5, 1792(CX)
+	VPSRLD       $0x08, Z4, Z5
+	VPANDD       Z1, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  Z7, Z6, Z5
+	VMOVUPS      Z5, 1856(CX)
+	VPSRLD       $0x10, Z4, Z5
+	VPANDD       Z1, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VFMADD213PS  Z7, Z6, Z5
+	VMOVUPS      Z5, 1920(CX)
+	VPSRLD       $0x18, Z4, Z4
+	VPANDD       Z1, Z4, Z4
+	VCVTDQ2PS    Z4, Z4
+	VFMADD213PS  Z7, Z6, Z4
+	VMOVUPS      Z4, 1984(CX)
+	ADDQ         $0x00000800, CX
+	ADDQ         $0x000000a0, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block0
+	SUBQ         $0x00000001, DX
+	JNZ          superblock0
+	VZEROUPPER
+	RET
+
+// func mul8Tile2AVX512(w *byte, x *byte, y *float32, blocks int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul8Tile2AVX512(SB), NOSPLIT, $0-40
+	MOVQ   y+16(FP), AX
+	MOVQ   ystride+32(FP), CX
+	MOVQ   w+0(FP), DX
+	MOVQ   x+8(FP), BX
+	MOVQ   blocks+24(FP), SI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+
+block0:
+	VMOVUPS          512(DX), Z8
+	VMOVUPS          576(DX), Z9
+	VMOVUPS          640(DX), Z10
+	VMOVUPS          704(DX), Z11
+	VMOVDQU64        (DX), Z12
+	VMOVDQU64        64(DX), Z13
+	VMOVDQU64        128(DX), Z14
+	VMOVDQU64        192(DX), Z15
+	VMOVDQU64        256(DX), Z16
+	VMOVDQU64        320(DX), Z17
+	VMOVDQU64        384(DX), Z18
+	VMOVDQU64        448(DX), Z19
+	VXORPS           Z20, Z20, Z20
+	VXORPS           Z21, Z21, Z21
+	VXORPS           Z22, Z22, Z22
+	VPDPBUSD.BCST    (BX), Z12, Z20
+	VPDPBUSD.BCST    32(BX), Z12, Z21
+	VPDPBUSD.BCST    64(BX), Z12, Z22
+	VPDPBUSD.BCST    4(BX), Z13, Z20
+	VPDPBUSD.BCST    36(BX), Z13, Z21
+	VPDPBUSD.BCST    68(BX), Z13, Z22
+	VPDPBUSD.BCST    8(BX), Z14, Z20
+	VPDPBUSD.BCST    40(BX), Z14, Z21
+	VPDPBUSD.BCST    72(BX), Z14, Z22
+	VPDPBUSD.BCST    12(BX), Z15, Z20
+	VPDPBUSD.BCST    44(BX), Z15, Z21
+	VPDPBUSD.BCST    76(BX), Z15, Z22
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      256(BX), Z8, Z23
+	VFMADD231PS      Z20, Z23, Z0
+	VFMADD231PS.BCST 320(BX), Z9, Z0
+	VCVTDQ2PS        Z21, Z21
+	VMULPS.BCST      260(BX), Z8, Z20
+	VFMADD231PS      Z21, Z20, Z1
+	VFMADD231PS.BCST 324(BX), Z9, Z1
+	VCVTDQ2PS        Z22, Z22
+	VMULPS.BCST      264(BX), Z8, Z20
+	VFMADD231PS      Z22, Z20, Z2
+	VFMADD231PS.BCST 328(BX), Z9, Z2
+	VXORPS           Z20, Z20, Z20
+	VXORPS           Z21, Z21, Z21
+	VXORPS           Z22, Z22, Z22
+	VPDPBUSD.BCST    16(BX), Z16, Z20
+	VPDPBUSD.BCST    48(BX), Z16, Z21
+	VPDPBUSD.BCST    80(BX), Z16, Z22
+	VPDPBUSD.BCST    20(BX), Z17, Z20
+	VPDPBUSD.BCST    52(BX), Z17, Z21
+	VPDPBUSD.BCST    84(BX), Z17, Z22
+	VPDPBUSD.BCST    24(BX), Z18, Z20
+	VPDPBUSD.BCST    56(BX), Z18, Z21
+	VPDPBUSD.BCST    88(BX), Z18, Z22
+	VPDPBUSD.BCST    28(BX), Z19, Z20
+	VPDPBUSD.BCST    60(BX), Z19, Z21
+	VPDPBUSD.BCST    92(BX), Z19, Z22
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      256(BX), Z10, Z23
+	VFMADD231PS      Z20, Z23, Z0
+	VFMADD231PS.BCST 352(BX), Z11, Z0
+	VCVTDQ2PS        Z21, Z21
+	VMULPS.BCST      260(BX), Z10, Z20
+	VFMADD231PS      Z21, Z20, Z1
+	VFMADD231PS.BCST 356(BX), Z11, Z1
+	VCVTDQ2PS        Z22, Z22
+	VMULPS.BCST      264(BX), Z10, Z20
+	VFMADD231PS      Z22, Z20, Z2
+	VFMADD231PS.BCST 360(BX), Z11, Z2
+	VXORPS           Z20, Z20, Z20
+	VXORPS           Z21, Z21, Z21
+	VXORPS           Z22, Z22, Z22
+	VPDPBUSD.BCST    96(BX), Z12, Z20
+	VPDPBUSD.BCST    128(BX), Z12, Z21
+	VPDPBUSD.BCST    160(BX), Z12, Z22
+	VPDPBUSD.BCST    100(BX), Z13, Z20
+	VPDPBUSD.BCST    132(BX), Z13, Z21
+	VPDPBUSD.BCST    164(BX), Z13, Z22
+	VPDPBUSD.BCST    104(BX), Z14, Z20
+	VPDPBUSD.BCST    136(BX), Z14, Z21
+	VPDPBUSD.BCST    168(BX), Z14, Z22
+	VPDPBUSD.BCST    108(BX), Z15, Z20
+	VPDPBUSD.BCST    140(BX), Z15, Z21
+	VPDPBUSD.BCST    172(BX), Z15, Z22
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      268(BX), Z8, Z23
+	VFMADD231PS      Z20, Z23, Z3
+	VFMADD231PS.BCST 332(BX), Z9, Z3
+	VCVTDQ2PS        Z21, Z21
+	VMULPS.BCST      272(BX), Z8, Z20
+	VFMADD231PS      Z21, Z20, Z4
+	VFMADD231PS.BCST 336(BX), Z9, Z4
+	VCVTDQ2PS        Z22, Z22
+	VMULPS.BCST      276(BX), Z8, Z20
+	VFMADD231PS      Z22, Z20, Z5
+	VFMADD231PS.BCST 340(BX), Z9, Z5
+	VXORPS           Z20, Z20, Z20
+	VXORPS           Z21, Z21, Z21
+	VXORPS           Z22, Z22, Z22
+	VPDPBUSD.BCST    112(BX), Z16, Z20
+	VPDPBUSD.BCST    144(BX), Z16, Z21
+	VPDPBUSD.BCST    176(BX), Z16, Z22
+	VPDPBUSD.BCST    116(BX), Z17, Z20
+	VPDPBUSD.BCST    148(BX), Z17, Z21
+	VPDPBUSD.BCST    180(BX), Z17, Z22
+	VPDPBUSD.BCST    120(BX), Z18, Z20
+	VPDPBUSD.BCST    152(BX), Z18, Z21
+	VPDPBUSD.BCST    184(BX), Z18, Z22
+	VPDPBUSD.BCST    124(BX), Z19, Z20
+	VPDPBUSD.BCST    156(BX), Z19, Z21
+	VPDPBUSD.BCST    188(BX), Z19, Z22
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      268(BX), Z10, Z23
+	VFMADD231PS      Z20, Z23, Z3
+	VFMADD231PS.BCST 364(BX), Z11, Z3
+	VCVTDQ2PS        Z21, Z21
+	VMULPS.BCST      272(BX), Z10, Z20
+	VFMADD231PS      Z21, Z20, Z4
+	VFMADD231PS.BCST 368(BX), Z11, Z4
+	VCVTDQ2PS        Z22, Z22
+	VMULPS.BCST      276(BX), Z10, Z20
+	VFMADD231PS      Z22, Z20, Z5
+	VFMADD231PS.BCST 372(BX), Z11, Z5
+	VXORPS           Z20, Z20, Z20
+	VXORPS           Z21, Z21, Z21
+	VPDPBUSD.BCST    192(BX), Z12, Z20
+	VPDPBUSD.BCST    224(BX), Z12, Z21
+	VPDPBUSD.BCST    196(BX), Z13, Z20
+	VPDPBUSD.BCST    228(BX), Z13, Z21
+	VPDPBUSD.BCST    200(BX), Z14, Z20
+	VPDPBUSD.BCST    232(BX), Z14, Z21
+	VPDPBUSD.BCST    204(BX), Z15, Z20
+	VPDPBUSD.BCST    236(BX), Z15, Z21
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      280(BX), Z8, Z12
+	VFMADD231PS      Z20, Z12, Z6
+	VFMADD231PS.BCST 344(BX), Z9, Z6
+	VCVTDQ2PS        Z21, Z21
+	VMULPS.BCST      284(BX), Z8, Z8
+	VFMADD231PS      Z21, Z8, Z7
+	VFMADD231PS.BCST 348(BX), Z9, Z7
+	VXORPS           Z8, Z8, Z8
+	VXORPS           Z9, Z9, Z9
+	VPDPBUSD.BCST    208(BX), Z16, Z8
+	VPDPBUSD.BCST    240(BX), Z16, Z9
+	VPDPBUSD.BCST    212(BX), Z17, Z8
+	VPDPBUSD.BCST    244(BX), Z17, Z9
+	VPDPBUSD.BCST    216(BX), Z18, Z8
+	VPDPBUSD.BCST    248(BX), Z18, Z9
+	VPDPBUSD.BCST    220(BX), Z19, Z8
+	VPDPBUSD.BCST    252(BX), Z19, Z9
+	VCVTDQ2PS        Z8, Z8
+	VMULPS.BCST      280(BX), Z10, Z12
+	VFMADD231PS      Z8, Z12, Z6
+	VFMADD231PS.BCST 376(BX), Z11, Z6
+	VCVTDQ2PS        Z9, Z9
+	VMULPS.BCST      284(BX), Z10, Z8
+	VFMADD231PS      Z9, Z8, Z7
+	VFMADD231PS.BCST 380(BX), Z11, Z7
+	ADDQ             $0x00000300, DX
+	ADDQ             $0x00000180, BX
+	SUBQ             $0x00000001, SI
+	JNZ              block0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z6, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z7, (AX)
+	VZEROUPPER
+	RET
+
+// func mul16Tile2AVX512(w *byte, x *byte, y *float32, blocks int, ystride int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul16Tile2AVX512(SB), NOSPLIT, $0-40
+	MOVQ   y+16(FP), AX
+	MOVQ   ystride+32(FP), CX
+	MOVQ   w+0(FP), DX
+	MOVQ   x+8(FP), BX
+	MOVQ   blocks+24(FP), SI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+
+block0:
+	VMOVUPS          512(DX), Z16
+	VMOVUPS          576(DX), Z17
+	VMOVUPS          640(DX), Z18
+	VMOVUPS          704(DX), Z19
+	VMOVDQU64        (DX), Z20
+	VMOVDQU64        64(DX), Z21
+	VMOVDQU64        128(DX), Z22
+	VMOVDQU64        192(DX), Z23
+	VMOVDQU64        256(DX), Z24
+	VMOVDQU64        320(DX), Z25
+	VMOVDQU64        384(DX), Z26
+	VMOVDQU64        448(DX), Z27
+	VXORPS           Z28, Z28, Z28
+	VXORPS           Z29, Z29, Z29
+	VXORPS           Z30, Z30, Z30
+	VPDPBUSD.BCST    (BX), Z20, Z28
+	VPDPBUSD.BCST    32(BX), Z20, Z29
+	VPDPBUSD.BCST    64(BX), Z20, Z30
+	VPDPBUSD.BCST    4(BX), Z21, Z28
+	VPDPBUSD.BCST    36(BX), Z21, Z29
+	VPDPBUSD.BCST    68(BX), Z21, Z30
+	VPDPBUSD.BCST    8(BX), Z22, Z28
+	VPDPBUSD.BCST    40(BX), Z22, Z29
+	VPDPBUSD.BCST    72(BX), Z22, Z30
+	VPDPBUSD.BCST    12(BX), Z23, Z28
+	VPDPBUSD.BCST    44(BX), Z23, Z29
+	VPDPBUSD.BCST    76(BX), Z23, Z30
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      512(BX), Z16, Z31
+	VFMADD231PS      Z28, Z31, Z0
+	VFMADD231PS.BCST 640(BX), Z17, Z0
+	VCVTDQ2PS        Z29, Z29
+	VMULPS.BCST      516(BX), Z16, Z28
+	VFMADD231PS      Z29, Z28, Z1
+	VFMADD231PS.BCST 644(BX), Z17, Z1
+	VCVTDQ2PS        Z30, Z30
+	VMULPS.BCST      520(BX), Z16, Z28
+	VFMADD231PS      Z30, Z28, Z2
+	VFMADD231PS.BCST 648(BX), Z17, Z2
+	VXORPS           Z28, Z28, Z28
+	VXORPS           Z29, Z29, Z29
+	VXORPS           Z30, Z30, Z30
+	VPDPBUSD.BCST    16(BX), Z24, Z28
+	VPDPBUSD.BCST    48(BX), Z24, Z29
+	VPDPBUSD.BCST    80(BX), Z24, Z30
+	VPDPBUSD.BCST    20(BX), Z25, Z28
+	VPDPBUSD.BCST    52(BX), Z25, Z29
+	VPDPBUSD.BCST    84(BX), Z25, Z30
+	VPDPBUSD.BCST    24(BX), Z26, Z28
+	VPDPBUSD.BCST    56(BX), Z26, Z29
+	VPDPBUSD.BCST    88(BX), Z26, Z30
+	VPDPBUSD.BCST    28(BX), Z27, Z28
+	VPDPBUSD.BCST    60(BX), Z27, Z29
+	VPDPBUSD.BCST    92(BX), Z27, Z30
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      512(BX), Z18, Z31
+	VFMADD231PS      Z28, Z31, Z0
+	VFMADD231PS.BCST 704(BX), Z19, Z0
+	VCVTDQ2PS        Z29, Z29
+	VMULPS.BCST      516(BX), Z18, Z28
+	VFMADD231PS      Z29, Z28, Z1
+	VFMADD231PS.BCST 708(BX), Z19, Z1
+	VCVTDQ2PS        Z30, Z30
+	VMULPS.BCST      520(BX), Z18, Z28
+	VFMADD231PS      Z30, Z28, Z2
+	VFMADD231PS.BCST 712(BX), Z19, Z2
+	VXORPS           Z28, Z28, Z28
+	VXORPS           Z29, Z29, Z29
+	VXORPS           Z30, Z30, Z30
+	VPDPBUSD.BCST    96(BX), Z20, Z28
+	VPDPBUSD.BCST    128(BX), Z20, Z29
+	VPDPBUSD.BCST    160(BX), Z20, Z30
+	VPDPBUSD.BCST    100(BX), Z21, Z28
+	VPDPBUSD.BCST    132(BX), Z21, Z29
+	VPDPBUSD.BCST    164(BX), Z21, Z30
+	VPDPBUSD.BCST    104(BX), Z22, Z28
+	VPDPBUSD.BCST    136(BX), Z22, Z29
+	VPDPBUSD.BCST    168(BX), Z22, Z30
+	VPDPBUSD.BCST    108(BX), Z23, Z28
+	VPDPBUSD.BCST    140(BX), Z23, Z29
+	VPDPBUSD.BCST    172(BX), Z23, Z30
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      524(BX), Z16, Z31
+	VFMADD231PS      Z28, Z31, Z3
+	VFMADD231PS.BCST 652(BX), Z17, Z3
+	VCVTDQ2PS        Z29, Z29
+	VMULPS.BCST      528(BX), Z16, Z28
+	VFMADD231PS      Z29, Z28, Z4
+	VFMADD231PS.BCST 656(BX), Z17, Z4
+	VCVTDQ2PS        Z30, Z30
+	VMULPS.BCST      532(BX), Z16, Z28
+	VFMADD231PS      Z30, Z28, Z5
+	VFMADD231PS.BCST 660(BX), Z17, Z5
+	VXORPS           Z28, Z28, Z28
+	VXORPS           Z29, Z29, Z29
+	VXORPS           Z30, Z30, Z30
+	VPDPBUSD.BCST    112(BX), Z24, Z28
+	VPDPBUSD.BCST    144(BX), Z24, Z29
+	VPDPBUSD.BCST    176(BX), Z24, Z30
+	VPDPBUSD.BCST    116(BX), Z25, Z28
+	VPDPBUSD.BCST    148(BX), Z25, Z29
+	VPDPBUSD.BCST    180(BX), Z25, Z30
+	VPDPBUSD.BCST    120(BX), Z26, Z28
+	VPDPBUSD.BCST    152(BX), Z26, Z29
+	VPDPBUSD.BCST    184(BX), Z26, Z30
+	VPDPBUSD.BCST    124(BX), Z27, Z28
+	VPDPBUSD.BCST    156(BX), Z27, Z29
+	VPDPBUSD.BCST    188(BX), Z27, Z30
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      524(BX), Z18, Z31
+	VFMADD231PS      Z28, Z31, Z3
+	VFMADD231PS.BCST 716(BX), Z19, Z3
+	VCVTDQ2PS        Z29, Z29
+	VMULPS.BCST      528(BX), Z18, Z28
+	VFMADD231PS      Z29, Z28, Z4
+	VFMADD231PS.BCST 720(BX), Z19, Z4
+	VCVTDQ2PS        Z30, Z30
+	VMULPS.BCST      532(BX), Z18, Z28
+	VFMADD231PS      Z30, Z28, Z5
+	VFMADD231PS.BCST 724(BX), Z19, Z5
+	VXORPS           Z28, Z28, Z28
+	VXORPS           Z29, Z29, Z29
+	VXORPS           Z30, Z30, Z30
+	VPDPBUSD.BCST    192(BX), Z20, Z28
+	VPDPBUSD.BCST    224(BX), Z20, Z29
+	VPDPBUSD.BCST    256(BX), Z20, Z30
+	VPDPBUSD.BCST    196(BX), Z21, Z28
+	VPDPBUSD.BCST    228(BX), Z21, Z29
+	VPDPBUSD.BCST    260(BX), Z21, Z30
+	VPDPBUSD.BCST    200(BX), Z22, Z28
+	VPDPBUSD.BCST    232(BX), Z22, Z29
+	VPDPBUSD.BCST    264(BX), Z22, Z30
+	VPDPBUSD.BCST    204(BX), Z23, Z28
+	VPDPBUSD.BCST    236(BX), Z23, Z29
+	VPDPBUSD.BCST    268(BX), Z23, Z30
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      536(BX), Z16, Z31
+	VFMADD231PS      Z28, Z31, Z6
+	VFMADD231PS.BCST 664(BX), Z17, Z6
+	VCVTDQ2PS        Z29, Z29
+	VMULPS.BCST      540(BX), Z16, Z28
+	VFMADD231PS      Z29, Z28, Z7
+	VFMADD231PS.BCST 668(BX), Z17, Z7
+	VCVTDQ2PS        Z30, Z30
+	VMULPS.BCST      544(BX), Z16, Z28
+	VFMADD231PS      Z30, Z28, Z8
+	VFMADD231PS.BCST 672(BX), Z17, Z8
+	VXORPS           Z28, Z28, Z28
+	VXORPS           Z29, Z29, Z29
+	VXORPS           Z30, Z30, Z30
+	VPDPBUSD.BCST    208(BX), Z24, Z28
+	VPDPBUSD.BCST    240(BX), Z24, Z29
+	VPDPBUSD.BCST    272(BX), Z24, Z30
+	VPDPBUSD.BCST    212(BX), Z25, Z28
+	VPDPBUSD.BCST    244(BX), Z25, Z29
+	VPDPBUSD.BCST    276(BX), Z25, Z30
+	VPDPBUSD.BCST    216(BX), Z26, Z28
+	VPDPBUSD.BCST    248(BX), Z26, Z29
+	VPDPBUSD.BCST    280(BX), Z26, Z30
+	VPDPBUSD.BCST    220(BX), Z27, Z28
+	VPDPBUSD.BCST    252(BX), Z27, Z29
+	VPDPBUSD.BCST    284(BX), Z27, Z30
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      536(BX), Z18, Z31
+	VFMADD231PS      Z28, Z31, Z6
+	VFMADD231PS.BCST 728(BX), Z19, Z6
+	VCVTDQ2PS        Z29, Z29
+	VMULPS.BCST      540(BX), Z18, Z28
+	VFMADD231PS      Z29, Z28, Z7
+	VFMADD231PS.BCST 732(BX), Z19, Z7
+	VCVTDQ2PS        Z30, Z30
+	VMULPS.BCST      544(BX), Z18, Z28
+	VFMADD231PS      Z30, Z28, Z8
+	VFMADD231PS.BCST 736(BX), Z19, Z8
+	VXORPS           Z28, Z28, Z28
+	VXORPS           Z29, Z29, Z29
+	VXORPS           Z30, Z30, Z30
+	VPDPBUSD.BCST    288(BX), Z20, Z28
+	VPDPBUSD.BCST    320(BX), Z20, Z29
+	VPDPBUSD.BCST    352(BX), Z20, Z30
+	VPDPBUSD.BCST    292(BX), Z21, Z28
+	VPDPBUSD.BCST    324(BX), Z21, Z29
+	VPDPBUSD.BCST    356(BX), Z21, Z30
+	VPDPBUSD.BCST    296(BX), Z22, Z28
+	VPDPBUSD.BCST    328(BX), Z22, Z29
+	VPDPBUSD.BCST    360(BX), Z22, Z30
+	VPDPBUSD.BCST    300(BX), Z23, Z28
+	VPDPBUSD.BCST    332(BX), Z23, Z29
+	VPDPBUSD.BCST    364(BX), Z23, Z30
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      548(BX), Z16, Z31
+	VFMADD231PS      Z28, Z31, Z9
+	VFMADD231PS.BCST 676(BX), Z17, Z9
+	VCVTDQ2PS        Z29, Z29
+	VMULPS.BCST      552(BX), Z16, Z28
+	VFMADD231PS      Z29, Z28, Z10
+	VFMADD231PS.BCST 680(BX), Z17, Z10
+	VCVTDQ2PS        Z30, Z30
+	VMULPS.BCST      556(BX), Z16, Z28
+	VFMADD231PS      Z30, Z28, Z11
+	VFMADD231PS.BCST 684(BX), Z17, Z11
+	VXORPS           Z28, Z28, Z28
+	VXORPS           Z29, Z29, Z29
+	VXORPS           Z30, Z30, Z30
+	VPDPBUSD.BCST    304(BX), Z24, Z28
+	VPDPBUSD.BCST    336(BX), Z24, Z29
+	VPDPBUSD.BCST    368(BX), Z24, Z30
+	VPDPBUSD.BCST    308(BX), Z25, Z28
+	VPDPBUSD.BCST    340(BX), Z25, Z29
+	VPDPBUSD.BCST    372(BX), Z25, Z30
+	VPDPBUSD.BCST    312(BX), Z26, Z28
+	VPDPBUSD.BCST    344(BX), Z26, Z29
+	VPDPBUSD.BCST    376(BX), Z26, Z30
+	VPDPBUSD.BCST    316(BX), Z27, Z28
+	VPDPBUSD.BCST    348(BX), Z27, Z29
+	VPDPBUSD.BCST    380(BX), Z27, Z30
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      548(BX), Z18, Z31
+	VFMADD231PS      Z28, Z31, Z9
+	VFMADD231PS.BCST 740(BX), Z19, Z9
+	VCVTDQ2PS        Z29, Z29
+	VMULPS.BCST      552(BX), Z18, Z28
+	VFMADD231PS      Z29, Z28, Z10
+	VFMADD231PS.BCST 744(BX), Z19, Z10
+	VCVTDQ2PS        Z30, Z30
+	VMULPS.BCST      556(BX), Z18, Z28
+	VFMADD231PS      Z30, Z28, Z11
+	VFMADD231PS.BCST 748(BX), Z19, Z11
+	VXORPS           Z28, Z28, Z28
+	VXORPS           Z29, Z29, Z29
+	VXORPS           Z30, Z30, Z30
+	VPDPBUSD.BCST    384(BX), Z20, Z28
+	VPDPBUSD.BCST    416(BX), Z20, Z29
+	VPDPBUSD.BCST    448(BX), Z20, Z30
+	VPDPBUSD.BCST    388(BX), Z21, Z28
+	VPDPBUSD.BCST    420(BX), Z21, Z29
+	VPDPBUSD.BCST    452(BX), Z21, Z30
+	VPDPBUSD.BCST    392(BX), Z22, Z28
+	VPDPBUSD.BCST    424(BX), Z22, Z29
+	VPDPBUSD.BCST    456(BX), Z22, Z30
+	VPDPBUSD.BCST    396(BX), Z23, Z28
+	VPDPBUSD.BCST    428(BX), Z23, Z29
+	VPDPBUSD.BCST    460(BX), Z23, Z30
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      560(BX), Z16, Z31
+	VFMADD231PS      Z28, Z31, Z12
+	VFMADD231PS.BCST 688(BX), Z17, Z12
+	VCVTDQ2PS        Z29, Z29
+	VMULPS.BCST      564(BX), Z16, Z28
+	VFMADD231PS      Z29, Z28, Z13
+	VFMADD231PS.BCST 692(BX), Z17, Z13
+	VCVTDQ2PS        Z30, Z30
+	VMULPS.BCST      568(BX), Z16, Z28
+	VFMADD231PS      Z30, Z28, Z14
+	VFMADD231PS.BCST 696(BX), Z17, Z14
+	VXORPS           Z28, Z28, Z28
+	VXORPS           Z29, Z29, Z29
+	VXORPS           Z30, Z30, Z30
+	VPDPBUSD.BCST    400(BX), Z24, Z28
+	VPDPBUSD.BCST    432(BX), Z24, Z29
+	VPDPBUSD.BCST    464(BX), Z24, Z30
+	VPDPBUSD.BCST    404(BX), Z25, Z28
+	VPDPBUSD.BCST    436(BX), Z25, Z29
+	VPDPBUSD.BCST    468(BX), Z25, Z30
+	VPDPBUSD.BCST    408(BX), Z26, Z28
+	VPDPBUSD.BCST    440(BX), Z26, Z29
+	VPDPBUSD.BCST    472(BX), Z26, Z30
+	VPDPBUSD.BCST    412(BX), Z27, Z28
+	VPDPBUSD.BCST    444(BX), Z27, Z29
+	VPDPBUSD.BCST    476(BX), Z27, Z30
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      560(BX), Z18, Z31
+	VFMADD231PS      Z28, Z31, Z12
+	VFMADD231PS.BCST 752(BX), Z19, Z12
+	VCVTDQ2PS        Z29, Z29
+	VMULPS.BCST      564(BX), Z18, Z28
+	VFMADD231PS      Z29, Z28, Z13
+	VFMADD231PS.BCST 756(BX), Z19, Z13
+	VCVTDQ2PS        Z30, Z30
+	VMULPS.BCST      568(BX), Z18, Z28
+	VFMADD231PS      Z30, Z28, Z14
+	VFMADD231PS.BCST 760(BX), Z19, Z14
+	VXORPS           Z28, Z28, Z28
+	VPDPBUSD.BCST    480(BX), Z20, Z28
+	VPDPBUSD.BCST    484(BX), Z21, Z28
+	VPDPBUSD.BCST    488(BX), Z22, Z28
+	VPDPBUSD.BCST    492(BX), Z23, Z28
+	VCVTDQ2PS        Z28, Z28
+	VMULPS.BCST      572(BX), Z16, Z16
+	VFMADD231PS      Z28, Z16, Z15
+	VFMADD231PS.BCST 700(BX), Z17, Z15
+	VXORPS           Z16, Z16, Z16
+	VPDPBUSD.BCST    496(BX), Z24, Z16
+	VPDPBUSD.BCST    500(BX), Z25, Z16
+	VPDPBUSD.BCST    504(BX), Z26, Z16
+	VPDPBUSD.BCST    508(BX), Z27, Z16
+	VCVTDQ2PS        Z16, Z16
+	VMULPS.BCST      572(BX), Z18, Z17
+	VFMADD231PS      Z16, Z17, Z15
+	VFMADD231PS.BCST 764(BX), Z19, Z15
+	ADDQ             $0x00000300, DX
+	ADDQ             $0x00000300, BX
+	SUBQ             $0x00000001, SI
+	JNZ              block0
+	LEAQ             (AX), AX
+	VMOVUPS          Z0, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z1, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z2, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z3, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z4, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z5, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z6, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z7, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z8, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z9, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z10, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z11, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z12, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z13, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z14, (AX)
+	ADDQ             CX, AX
+	VMOVUPS          Z15, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1Q3KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul1Q3KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x03030303, BX
+	VPBROADCASTD BX, Z0
+	MOVL         $0x04040404, BX
+	VPBROADCASTD BX, Z1
+	MOVL         $0xc0800000, BX
+	VPBROADCASTD BX, Z2
+	MOVQ         x+8(FP), BX
+	VXORPS       Z3, Z3, Z3
+	MOVQ         blocks+24(FP), SI
+
+superblock0:
+	VCVTPH2PS (AX), Z4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, DI
+
+block0:
+	VPMOVSXBD        (AX), Z5
+	VCVTDQ2PS        Z5, Z5
+	VMULPS           Z4, Z5, Z5
+	VPMOVSXBD        16(AX), Z6
+	VCVTDQ2PS        Z6, Z6
+	VMULPS           Z4, Z6, Z6
+	VMULPS           Z2, Z5, Z7
+	VMULPS           Z2, Z6, Z8
+	VMOVDQU64        160(AX), Z9
+	VMOVDQU64        32(AX), Z10
+	VMOVDQA64        Z10, Z10
+	VPANDD           Z0, Z10, Z10
+	VPSLLW           $0x02, Z9, Z11
+	VPTERNLOGD       $0xf8, Z1, Z11, Z10
+	VMOVDQU64        32(AX), Z11
+	VPSRLW           $0x02, Z11, Z11
+	VPANDD           Z0, Z11, Z11
+	VPSLLW           $0x01, Z9, Z12
+	VPTERNLOGD       $0xf8, Z1, Z12, Z11
+	VMOVDQU64        32(AX), Z12
+	VPSRLW           $0x04, Z12, Z12
+	VPANDD           Z0, Z12, Z12
+	VMOVDQA64        Z9, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z12
+	VMOVDQU64        32(AX), Z13
+	VPSRLW           $0x06, Z13, Z13
+	VPANDD           Z0, Z13, Z13
+	VPSRLW           $0x01, Z9, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z13
+	VMOVDQU64        96(AX), Z14
+	VMOVDQA64        Z14, Z14
+	VPANDD           Z0, Z14, Z14
+	VPSRLW           $0x02, Z9, Z15
+	VPTERNLOGD       $0xf8, Z1, Z15, Z14
+	VMOVDQU64        96(AX), Z15
+	VPSRLW           $0x02, Z15, Z15
+	VPANDD           Z0, Z15, Z15
+	VPSRLW           $0x03, Z9, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z15
+	VMOVDQU64        96(AX), Z16
+	VPSRLW           $0x04, Z16, Z16
+	VPANDD           Z0, Z16, Z16
+	VPSRLW           $0x04, Z9, Z17
+	VPTERNLOGD       $0xf8, Z1, Z17, Z16
+	VMOVDQU64        96(AX), Z17
+	VPSRLW           $0x06, Z17, Z17
+	VPANDD           Z0, Z17, Z17
+	VPSRLW           $0x05, Z9, Z9
+	VPTERNLOGD       $0xf8, Z1, Z9, Z17
+	VXORPS           Z9, Z9, Z9
+	VPDPBUSD.BCST    (BX), Z10, Z9
+	VPDPBUSD.BCST    4(BX), Z11, Z9
+	VPDPBUSD.BCST    8(BX), Z12, Z9
+	VPDPBUSD.BCST    12(BX), Z13, Z9
+	VCVTDQ2PS        Z9, Z9
+	VMULPS.BCST      32(BX), Z5, Z5
+	VFMADD231PS      Z9, Z5, Z3
+	VFMADD231PS.BCST 40(BX), Z7, Z3
+	VXORPS           Z5, Z5, Z5
+	VPDPBUSD.BCST    16(BX), Z14, Z5
+	VPDPBUSD.BCST    20(BX), Z15, Z5
+	VPDPBUSD.BCST    24(BX), Z16, Z5
+	VPDPBUSD.BCST    28(BX), Z17, Z5
+	VCVTDQ2PS        Z5, Z5
+	VMULPS.BCST      32(BX), Z6, Z6
+	VFMADD231PS      Z5, Z6, Z3
+	VFMADD231PS.BCST 44(BX), Z8, Z3
+	ADDQ             $0x00000030, BX
+	ADDQ             $0x000000e0, AX
+	SUBQ             $0x00000001, DI
+	JNZ              block0
+	SUBQ             $0x00000001, SI
+	JNZ              superblock0
+	LEAQ             (CX), BX
+	VMOVUPS          Z3, (BX)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func mul4Q3KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul4Q3KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, SI
+	MOVL         $0x03030303, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x04040404, SI
+	VPBROADCASTD SI, Z1
+	MOVL         $0xc0800000, SI
+	VPBROADCASTD SI, Z2
+	MOVQ         x+8(FP), SI
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	VXORPS       Z5, Z5, Z5
+	VXORPS       Z6, Z6, Z6
+	MOVQ         blocks+24(FP), DI
+
+superblock0:
+	VCVTPH2PS (AX), Z7
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, R8
+
+block0:
+	VPMOVSXBD        (AX), Z8
+	VCVTDQ2PS        Z8, Z8
+	VMULPS           Z7, Z8, Z8
+	VPMOVSXBD        16(AX), Z9
+	VCVTDQ2PS        Z9, Z9
+	VMULPS           Z7, Z9, Z9
+	VMULPS           Z2, Z8, Z10
+	VMULPS           Z2, Z9, Z11
+	VMOVDQU64        160(AX), Z12
+	VMOVDQU64        32(AX), Z13
+	VMOVDQA64        Z13, Z13
+	VPANDD           Z0, Z13, Z13
+	VPSLLW           $0x02, Z12, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z13
+	VMOVDQU64        32(AX), Z14
+	VPSRLW           $0x02, Z14, Z14
+	VPANDD           Z0, Z14, Z14
+	VPSLLW           $0x01, Z12, Z15
+	VPTERNLOGD       $0xf8, Z1, Z15, Z14
+	VMOVDQU64        32(AX), Z15
+	VPSRLW           $0x04, Z15, Z15
+	VPANDD           Z0, Z15, Z15
+	VMOVDQA64        Z12, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z15
+	VMOVDQU64        32(AX), Z16
+	VPSRLW           $0x06, Z16, Z16
+	VPANDD           Z0, Z16, Z16
+	VPSRLW           $0x01, Z12, Z17
+	VPTERNLOGD       $0xf8, Z1, Z17, Z16
+	VMOVDQU64        96(AX), Z17
+	VMOVDQA64        Z17, Z17
+	VPANDD           Z0, Z17, Z17
+	VPSRLW           $0x02, Z12, Z18
+	VPTERNLOGD       $0xf8, Z1, Z18, Z17
+	VMOVDQU64        96(AX), Z18
+	VPSRLW           $0x02, Z18, Z18
+	VPANDD           Z0, Z18, Z18
+	VPSRLW           $0x03, Z12, Z19
+	VPTERNLOGD       $0xf8, Z1, Z19, Z18
+	VMOVDQU64        96(AX), Z19
+	VPSRLW           $0x04, Z19, Z19
+	VPANDD           Z0, Z19, Z19
+	VPSRLW           $0x04, Z12, Z20
+	VPTERNLOGD       $0xf8, Z1, Z20, Z19
+	VMOVDQU64        96(AX), Z20
+	VPSRLW           $0x06, Z20, Z20
+	VPANDD           Z0, Z20, Z20
+	VPSRLW           $0x05, Z12, Z12
+	VPTERNLOGD       $0xf8, Z1, Z12, Z20
+	VXORPS           Z12, Z12, Z12
+	VXORPS           Z21, Z21, Z21
+	VXORPS           Z22, Z22, Z22
+	VXORPS           Z23, Z23, Z23
+	VPDPBUSD.BCST    (SI), Z13, Z12
+	VPDPBUSD.BCST    32(SI), Z13, Z21
+	VPDPBUSD.BCST    64(SI), Z13, Z22
+	VPDPBUSD.BCST    96(SI), Z13, Z23
+	VPDPBUSD.BCST    4(SI), Z14, Z12
+	VPDPBUSD.BCST    36(SI), Z14, Z21
+	VPDPBUSD.BCST    68(SI), Z14, Z22
+	VPDPBUSD.BCST    100(SI), Z14, Z23
+	VPDPBUSD.BCST    8(SI), Z15, Z12
+	VPDPBUSD.BCST    40(SI), Z15, Z21
+	VPDPBUSD.BCST    72(SI), Z15, Z22
+	VPDPBUSD.BCST    104(SI), Z15, Z23
+	VPDPBUSD.BCST    12(SI), Z16, Z12
+	VPDPBUSD.BCST    44(SI), Z16, Z21
+	VPDPBUSD.BCST    76(SI), Z16, Z22
+	VPDPBUSD.BCST    108(SI), Z16, Z23
+	VCVTDQ2PS        Z12, Z12
+	VMULPS.BCST      128(SI), Z8, Z13
+	VFMADD231PS      Z12, Z13, Z3
+	VFMADD231PS.BCST 160(SI), Z10, Z3
+	VCVTDQ2PS        Z21, Z21
+	VMULPS.BCST      132(SI), Z8, Z12
+	VFMADD231PS      Z21, Z12, Z4
+	VFMADD231PS.BCST 164(SI), Z10, Z4
+	VCVTDQ2PS        Z22, Z22
+	VMULPS.BCST      136(SI), Z8, Z12
+	VFMADD231PS      Z22, Z12, Z5
+	VFMADD231PS.BCST 168(SI), Z10, Z5
+	VCVTDQ2PS        Z23, Z23
+	VMULPS.BCST      140(SI), Z8, Z8
+	VFMADD231PS      Z23, Z8, Z6
+	VFMADD231PS.BCST 172(SI), Z10, Z6
+	VXORPS           Z8, Z8, Z8
+	VXORPS           Z10, Z10, Z10
+	VXORPS           Z12, Z12, Z12
+	VXORPS           Z13, Z13, Z13
+	VPDPBUSD.BCST    16(SI), Z17, Z8
+	VPDPBUSD.BCST    48(SI), Z17, Z10
+	VPDPBUSD.BCST    80(SI), Z17, Z12
+	VPDPBUSD.BCST    112(SI), Z17, Z13
+	VPDPBUSD.BCST    20(SI), Z18, Z8
+	VPDPBUSD.BCST    52(SI), Z18, Z10
+	VPDPBUSD.BCST    84(SI), Z18, Z12
+	VPDPBUSD.BCST    116(SI), Z18, Z13
+	VPDPBUSD.BCST    24(SI), Z19, Z8
+	VPDPBUSD.BCST    56(SI), Z19, Z10
+	VPDPBUSD.BCST    88(SI), Z19, Z12
+	VPDPBUSD.BCST    120(SI), Z19, Z13
+	VPDPBUSD.BCST    28(SI), Z20, Z8
+	VPDPBUSD.BCST    60(SI), Z20, Z10
+	VPDPBUSD.BCST    92(SI), Z20, Z12
+	VPDPBUSD.BCST    124(SI), Z20, Z13
+	VCVTDQ2PS        Z8, Z8
+	VMULPS.BCST      128(SI), Z9, Z14
+	VFMADD231PS      Z8, Z14, Z3
+	VFMADD231PS.BCST 176(SI), Z11, Z3
+	VCVTDQ2PS        Z10, Z10
+	VMULPS.BCST      132(SI), Z9, Z8
+	VFMADD231PS      Z10, Z8, Z4
+	VFMADD231PS.BCST 180(SI), Z11, Z4
+	VCVTDQ2PS        Z12, Z12
+	VMULPS.BCST      136(SI), Z9, Z8
+	VFMADD231PS      Z12, Z8, Z5
+	VFMADD231PS.BCST 184(SI), Z11, Z5
+	VCVTDQ2PS        Z13, Z13
+	VMULPS.BCST      140(SI), Z9, Z8
+	VFMADD231PS      Z13, Z8, Z6
+	VFMADD231PS.BCST 188(SI), Z11, Z6
+	ADDQ             $0x000000c0, SI
+	ADDQ             $0x000000e0, AX
+	SUBQ             $0x00000001, R8
+	JNZ              block0
+	SUBQ             $0x00000001, DI
+	JNZ              superblock0
+	LEAQ             (CX), SI
+	VMOVUPS          Z3, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z4, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z5, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z6, (SI)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func unpackQ3KAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·unpackQ3KAVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x03030303, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x04040404, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0xc0800000, DX
+	VPBROADCASTD DX, Z2
+	MOVQ         blocks+16(FP), DX
+
+superblock0:
+	VCVTPH2PS (AX), Z3
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, BX
+
+block0:
+	VMOVDQU64  160(AX), Z4
+	VMOVDQU64  32(AX), Z5
+	VMOVDQA64  Z5, Z5
+	VPANDD     Z0, Z5, Z5
+	VPSLLW     $0x02, Z4, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z5
+	VMOVDQU64  Z5, (CX)
+	VMOVDQU64  32(AX), Z5
+	VPSRLW     $0x02, Z5, Z5
+	VPANDD     Z0, Z5, Z5
+	VPSLLW     $0x01, Z4, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z5
+	VMOVDQU64  Z5, 64(CX)
+	VMOVDQU64  32(AX), Z5
+	VPSRLW     $0x04, Z5, Z5
+	VPANDD     Z0, Z5, Z5
+	VMOVDQA64  Z4, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z5
+	VMOVDQU64  Z5, 128(CX)
+	VMOVDQU64  32(AX), Z5
+	VPSRLW     $0x06, Z5, Z5
+	VPANDD     Z0, Z5, Z5
+	VPSRLW     $0x01, Z4, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z5
+	VMOVDQU64  Z5, 192(CX)
+	VMOVDQU64  96(AX), Z5
+	VMOVDQA64  Z5, Z5
+	VPANDD     Z0, Z5, Z5
+	VPSRLW     $0x02, Z4, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z5
+	VMOVDQU64  Z5, 256(CX)
+	VMOVDQU64  96(AX), Z5
+	VPSRLW     $0x02, Z5, Z5
+	VPANDD     Z0, Z5, Z5
+	VPSRLW     $0x03, Z4, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z5
+	VMOVDQU64  Z5, 320(CX)
+	VMOVDQU64  96(AX), Z5
+	VPSRLW     $0x04, Z5, Z5
+	VPANDD     Z0, Z5, Z5
+	VPSRLW     $0x04, Z4, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z5
+	VMOVDQU64  Z5, 384(CX)
+	VMOVDQU64  96(AX), Z5
+	VPSRLW     $0x06, Z5, Z5
+	VPANDD     Z0, Z5, Z5
+	VPSRLW     $0x05, Z4, Z4
+	VPTERNLOGD $0xf8, Z1, Z4, Z5
+	VMOVDQU64  Z5, 448(CX)
+	VPMOVSXBD  (AX), Z4
+	VCVTDQ2PS  Z4, Z4
+	VMULPS     Z3, Z4, Z4
+	VPMOVSXBD  16(AX), Z5
+	VCVTDQ2PS  Z5, Z5
+	VMULPS     Z3, Z5, Z5
+	VMULPS     Z2, Z4, Z6
+	VMULPS     Z2, Z5, Z7
+	VMOVUPS    Z4, 512(CX)
+	VMOVUPS    Z6, 576(CX)
+	VMOVUPS    Z5, 640(CX)
+	VMOVUPS    Z7, 704(CX)
+	ADDQ       $0x00000300, CX
+	ADDQ       $0x000000e0, AX
+	SUBQ       $0x00000001, BX
+	JNZ        block0
+	SUBQ       $0x00000001, DX
+	JNZ        superblock0
+	VZEROUPPER
+	RET
+
+// func floatsQ3KAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·floatsQ3KAVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x03030303, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x04040404, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0xc0800000, DX
+	VPBROADCASTD DX, Z2
+	MOVL         $0x000000ff, DX
+	VPBROADCASTD DX, Z3
+	MOVQ         blocks+16(FP), DX
+
+superblock0:
+	VCVTPH2PS (AX), Z4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, BX
+
+block0:
+	VPMOVSXBD   (AX), Z5
+	VCVTDQ2PS   Z5, Z5
+	VMULPS      Z4, Z5, Z5
+	VPMOVSXBD   16(AX), Z6
+	VCVTDQ2PS   Z6, Z6
+	VMULPS      Z4, Z6, Z6
+	VMULPS      Z2, Z5, Z7
+	VMULPS      Z2, Z6, Z8
+	VMOVDQU64   160(AX), Z9
+	VMOVDQU64   32(AX), Z10
+	VMOVDQA64   Z10, Z10
+	VPANDD      Z0, Z10, Z10
+	VPSLLW      $0x02, Z9, Z11
+	VPTERNLOGD  $0xf8, Z1, Z11, Z10
+	VPSRLD      $0x00, Z10, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, (CX)
+	VPSRLD      $0x08, Z10, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 64(CX)
+	VPSRLD      $0x10, Z10, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 128(CX)
+	VPSRLD      $0x18, Z10, Z10
+	VPANDD      Z3, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z7, Z5, Z10
+	VMOVUPS     Z10, 192(CX)
+	VMOVDQU64   32(AX), Z10
+	VPSRLW      $0x02, Z10, Z10
+	VPANDD      Z0, Z10, Z10
+	VPSLLW      $0x01, Z9, Z11
+	VPTERNLOGD  $0xf8, Z1, Z11, Z10
+	VPSRLD      $0x00, Z10, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 256(CX)
+	VPSRLD      $0x08, Z10, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 320(CX)
+	VPSRLD      $0x10, Z10, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 384(CX)
+	VPSRLD      $0x18, Z10, Z10
+	VPANDD      Z3, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z7, Z5, Z10
+	VMOVUPS     Z10, 448(CX)
+	VMOVDQU64   32(AX), Z10
+	VPSRLW      $0x04, Z10, Z10
+	VPANDD      Z0, Z10, Z10
+	VMOVDQA64   Z9, Z11
+	VPTERNLOGD  $0xf8, Z1, Z11, Z10
+	VPSRLD      $0x00, Z10, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 512(CX)
+	VPSRLD      $0x08, Z10, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 576(CX)
+	VPSRLD      $0x10, Z10, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 640(CX)
+	VPSRLD      $0x18, Z10, Z10
+	VPANDD      Z3, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z7, Z5, Z10
+	VMOVUPS     Z10, 704(CX)
+	VMOVDQU64   32(AX), Z10
+	VPSRLW      $0x06, Z10, Z10
+	VPANDD      Z0, Z10, Z10
+	VPSRLW      $0x01, Z9, Z11
+	VPTERNLOGD  $0xf8, Z1, Z11, Z10
+	VPSRLD      $0x00, Z10, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 768(CX)
+	VPSRLD      $0x08, Z10, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 832(CX)
+	VPSRLD      $0x10, Z10, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 896(CX)
+	VPSRLD      $0x18, Z10, Z10
+	VPANDD      Z3, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z7, Z5, Z10
+	VMOVUPS     Z10, 960(CX)
+	VMOVDQU64   96(AX), Z5
+	VMOVDQA64   Z5, Z5
+	VPANDD      Z0, Z5, Z5
+	VPSRLW      $0x02, Z9, Z7
+	VPTERNLOGD  $0xf8, Z1, Z7, Z5
+	VPSRLD      $0x00, Z5, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z8, Z6, Z7
+	VMOVUPS     Z7, 1024(CX)
+	VPSRLD      $0x08, Z5, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z8, Z6, Z7
+	VMOVUPS     Z7, 1088(CX)
+	VPSRLD      $0x10, Z5, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z8, Z6, Z7
+	VMOVUPS     Z7, 1152(CX)
+	VPSRLD      $0x18, Z5, Z5
+	VPANDD      Z3, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z8, Z6, Z5
+	VMOVUPS     Z5, 1216(CX)
+	VMOVDQU64   96(AX), Z5
+	VPSRLW      $0x02, Z5, Z5
+	VPANDD      Z0, Z5, Z5
+	VPSRLW      $0x03, Z9, Z7
+	VPTERNLOGD  $0xf8, Z1, Z7, Z5
+	VPSRLD      $0x00, Z5, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z8, Z6, Z7
+	VMOVUPS     Z7, 1280(CX)
+	VPSRLD      $0x08, Z5, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z8, Z6, Z7
+	VMOVUPS     Z7, 1344(CX)
+	VPSRLD      $0x10, Z5, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z8, Z6, Z7
+	VMOVUPS     Z7, 1408(CX)
+	VPSRLD      $0x18, Z5, Z5
+	VPANDD      Z3, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z8, Z6, Z5
+	VMOVUPS     Z5, 1472(CX)
+	VMOVDQU64   96(AX), Z5
+	VPSRLW      $0x04, Z5, Z5
+	VPANDD      Z0, Z5, Z5
+	VPSRLW      $0x04, Z9, Z7
+	VPTERNLOGD  $0xf8, Z1, Z7, Z5
+	VPSRLD      $0x00, Z5, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z8, Z6, Z7
+	VMOVUPS     Z7, 1536(CX)
+	VPSRLD      $0x08, Z5, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z8, Z6, Z7
+	VMOVUPS     Z7, 1600(CX)
+	VPSRLD      $0x10, Z5, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z8, Z6, Z7
+	VMOVUPS     Z7, 1664(CX)
+	VPSRLD      $0x18, Z5, Z5
+	VPANDD      Z3, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z8, Z6, Z5
+	VMOVUPS     Z5, 1728(CX)
+	VMOVDQU64   96(AX), Z5
+	VPSRLW      $0x06, Z5, Z5
+	VPANDD      Z0, Z5, Z5
+	VPSRLW      $0x05, Z9, Z7
+	VPTERNLOGD  $0xf8, Z1, Z7, Z5
+	VPSRLD      $0x00, Z5, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z8, Z6, Z7
+	VMOVUPS     Z7, 1792(CX)
+	VPSRLD      $0x08, Z5, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z8, Z6, Z7
+	VMOVUPS     Z7, 1856(CX)
+	VPSRLD      $0x10, Z5, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z8, Z6, Z7
+	VMOVUPS     Z7, 1920(CX)
+	VPSRLD      $0x18, Z5, Z5
+	VPANDD      Z3, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z8, Z6, Z5
+	VMOVUPS     Z5, 1984(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x000000e0, AX
+	SUBQ        $0x00000001, BX
+	JNZ         block0
+	SUBQ        $0x00000001, DX
+	JNZ         superblock0
+	VZEROUPPER
+	RET
+
+// func mul1Q4KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul1Q4KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, BX
+	VPBROADCASTD BX, Z0
+	MOVQ         x+8(FP), BX
+	VXORPS       Z1, Z1, Z1
+	MOVQ         blocks+24(FP), SI
+
+superblock0:
+	VCVTPH2PS    (AX), Z2
+	VCVTPH2PS    32(AX), Z3
+	MOVL         $0x80000000, DI
+	VPBROADCASTD DI, Z4
+	VXORPS       Z4, Z3, Z3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, DI
+
+block0:
+	VPMOVZXBD        (AX), Z4
+	VCVTDQ2PS        Z4, Z4
+	VMULPS           Z2, Z4, Z4
+	VPMOVZXBD        16(AX), Z5
+	VCVTDQ2PS        Z5, Z5
+	VMULPS           Z3, Z5, Z5
+	VMOVDQU64        32(AX), Z6
+	VPSRLW           $0x04, Z6, Z7
+	VPANDD           Z0, Z6, Z6
+	VPANDD           Z0, Z7, Z7
+	VMOVDQU64        96(AX), Z8
+	VPSRLW           $0x04, Z8, Z9
+	VPANDD           Z0, Z8, Z8
+	VPANDD           Z0, Z9, Z9
+	VMOVDQU64        160(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPANDD           Z0, Z11, Z11
+	VMOVDQU64        224(AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VPANDD           Z0, Z13, Z13
+	VXORPS           Z14, Z14, Z14
+	VPDPBUSD.BCST    (BX), Z6, Z14
+	VPDPBUSD.BCST    4(BX), Z8, Z14
+	VPDPBUSD.BCST    8(BX), Z10, Z14
+	VPDPBUSD.BCST    12(BX), Z12, Z14
+	VPDPBUSD.BCST    16(BX), Z7, Z14
+	VPDPBUSD.BCST    20(BX), Z9, Z14
+	VPDPBUSD.BCST    24(BX), Z11, Z14
+	VPDPBUSD.BCST    28(BX), Z13, Z14
+	VCVTDQ2PS        Z14, Z14
+	VMULPS.BCST      32(BX), Z4, Z4
+	VFMADD231PS      Z14, Z4, Z1
+	VFMADD231PS.BCST 36(BX), Z5, Z1
+	ADDQ             $0x00000030, BX
+	ADDQ             $0x00000120, AX
+	SUBQ             $0x00000001, DI
+	JNZ              block0
+	SUBQ             $0x00000001, SI
+	JNZ              superblock0
+	LEAQ             (CX), BX
+	VMOVUPS          Z1, (BX)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func mul4Q4KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul4Q4KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, SI
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	MOVQ         x+8(FP), SI
+	VXORPS       Z1, Z1, Z1
+	VXORPS       Z2, Z2, Z2
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	MOVQ         blocks+24(FP), DI
+
+superblock0:
+	VCVTPH2PS    (AX), Z5
+	VCVTPH2PS    32(AX), Z6
+	MOVL         $0x80000000, R8
+	VPBROADCASTD R8, Z7
+	VXORPS       Z7, Z6, Z6
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, R8
+
+block0:
+	VPMOVZXBD        (AX), Z7
+	VCVTDQ2PS        Z7, Z7
+	VMULPS           Z5, Z7, Z7
+	VPMOVZXBD        16(AX), Z8
+	VCVTDQ2PS        Z8, Z8
+	VMULPS           Z6, Z8, Z8
+	VMOVDQU64        32(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VPANDD           Z0, Z10, Z10
+	VMOVDQU64        96(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPANDD           Z0, Z12, Z12
+	VMOVDQU64        160(AX), Z13
+	VPSRLW           $0x04, Z13, Z14
+	VPANDD           Z0, Z13, Z13
+	VPANDD           Z0, Z14, Z14
+	VMOVDQU64        224(AX), Z15
+	VPSRLW           $0x04, Z15, Z16
+	VPANDD           Z0, Z15, Z15
+	VPANDD           Z0, Z16, Z16
+	VXORPS           Z17, Z17, Z17
+	VXORPS           Z18, Z18, Z18
+	VXORPS           Z19, Z19, Z19
+	VXORPS           Z20, Z20, Z20
+	VPDPBUSD.BCST    (SI), Z9, Z17
+	VPDPBUSD.BCST    32(SI), Z9, Z18
+	VPDPBUSD.BCST    64(SI), Z9, Z19
+	VPDPBUSD.BCST    96(SI), Z9, Z20
+	VPDPBUSD.BCST    4(SI), Z11, Z17
+	VPDPBUSD.BCST    36(SI), Z11, Z18
+	VPDPBUSD.BCST    68(SI), Z11, Z19
+	VPDPBUSD.BCST    100(SI), Z11, Z20
+	VPDPBUSD.BCST    8(SI), Z13, Z17
+	VPDPBUSD.BCST    40(SI), Z13, Z18
+	VPDPBUSD.BCST    72(SI), Z13, Z19
+	VPDPBUSD.BCST    104(SI), Z13, Z20
+	VPDPBUSD.BCST    12(SI), Z15, Z17
+	VPDPBUSD.BCST    44(SI), Z15, Z18
+	VPDPBUSD.BCST    76(SI), Z15, Z19
+	VPDPBUSD.BCST    108(SI), Z15, Z20
+	VPDPBUSD.BCST    16(SI), Z10, Z17
+	VPDPBUSD.BCST    48(SI), Z10, Z18
+	VPDPBUSD.BCST    80(SI), Z10, Z19
+	VPDPBUSD.BCST    112(SI), Z10, Z20
+	VPDPBUSD.BCST    20(SI), Z12, Z17
+	VPDPBUSD.BCST    52(SI), Z12, Z18
+	VPDPBUSD.BCST    84(SI), Z12, Z19
+	VPDPBUSD.BCST    116(SI), Z12, Z20
+	VPDPBUSD.BCST    24(SI), Z14, Z17
+	VPDPBUSD.BCST    56(SI), Z14, Z18
+	VPDPBUSD.BCST    88(SI), Z14, Z19
+	VPDPBUSD.BCST    120(SI), Z14, Z20
+	VPDPBUSD.BCST    28(SI), Z16, Z17
+	VPDPBUSD.BCST    60(SI), Z16, Z18
+	VPDPBUSD.BCST    92(SI), Z16, Z19
+	VPDPBUSD.BCST    124(SI), Z16, Z20
+	VCVTDQ2PS        Z17, Z17
+	VMULPS.BCST      128(SI), Z7, Z9
+	VFMADD231PS      Z17, Z9, Z1
+	VFMADD231PS.BCST 144(SI), Z8, Z1
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      132(SI), Z7, Z9
+	VFMADD231PS      Z18, Z9, Z2
+	VFMADD231PS.BCST 148(SI), Z8, Z2
+	VCVTDQ2PS        Z19, Z19
+	VMULPS.BCST      136(SI), Z7, Z9
+	VFMADD231PS      Z19, Z9, Z3
+	VFMADD231PS.BCST 152(SI), Z8, Z3
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      140(SI), Z7, Z7
+	VFMADD231PS      Z20, Z7, Z4
+	VFMADD231PS.BCST 156(SI), Z8, Z4
+	ADDQ             $0x000000c0, SI
+	ADDQ             $0x00000120, AX
+	SUBQ             $0x00000001, R8
+	JNZ              block0
+	SUBQ             $0x00000001, DI
+	JNZ              superblock0
+	LEAQ             (CX), SI
+	VMOVUPS          Z1, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z2, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z3, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z4, (SI)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func unpackQ4KAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F
+TEXT ·unpackQ4KAVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVQ         blocks+16(FP), DX
+
+superblock0:
+	VCVTPH2PS    (AX), Z1
+	VCVTPH2PS    32(AX), Z2
+	MOVL         $0x80000000, BX
+	VPBROADCASTD BX, Z3
+	VXORPS       Z3, Z2, Z2
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, BX
+
+block0:
+	VMOVDQU64 32(AX), Z3
+	VPSRLW    $0x04, Z3, Z4
+	VPANDD    Z0, Z3, Z3
+	VMOVDQU64 Z3, (CX)
+	VPANDD    Z0, Z4, Z4
+	VMOVDQU64 Z4, 256(CX)
+	VMOVDQU64 96(AX), Z3
+	VPSRLW    $0x04, Z3, Z4
+	VPANDD    Z0, Z3, Z3
+	VMOVDQU64 Z3, 64(CX)
+	VPANDD    Z0, Z4, Z4
+	VMOVDQU64 Z4, 320(CX)
+	VMOVDQU64 160(AX), Z3
+	VPSRLW    $0x04, Z3, Z4
+	VPANDD    Z0, Z3, Z3
+	VMOVDQU64 Z3, 128(CX)
+	VPANDD    Z0, Z4, Z4
+	VMOVDQU64 Z4, 384(CX)
+	VMOVDQU64 224(AX), Z3
+	VPSRLW    $0x04, Z3, Z4
+	VPANDD    Z0, Z3, Z3
+	VMOVDQU64 Z3, 192(CX)
+	VPANDD    Z0, Z4, Z4
+	VMOVDQU64 Z4, 448(CX)
+	VPMOVZXBD (AX), Z3
+	VCVTDQ2PS Z3, Z3
+	VMULPS    Z1, Z3, Z3
+	VPMOVZXBD 16(AX), Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z2, Z4, Z4
+	VMOVUPS   Z3, 512(CX)
+	VMOVUPS   Z4, 576(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000120, AX
+	SUBQ      $0x00000001, BX
+	JNZ       block0
+	SUBQ      $0x00000001, DX
+	JNZ       superblock0
+	VZEROUPPER
+	RET
+
+// func floatsQ4KAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F
+TEXT ·floatsQ4KAVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x000000ff, DX
+	VPBROADCASTD DX, Z1
+	MOVQ         blocks+16(FP), DX
+
+superblock0:
+	VCVTPH2PS    (AX), Z2
+	VCVTPH2PS    32(AX), Z3
+	MOVL         $0x80000000, BX
+	VPBROADCASTD BX, Z4
+	VXORPS       Z4, Z3, Z3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, BX
+
+block0:
+	VPMOVZXBD   (AX), Z4
+	VCVTDQ2PS   Z4, Z4
+	VMULPS      Z2, Z4, Z4
+	VPMOVZXBD   16(AX), Z5
+	VCVTDQ2PS   Z5, Z5
+	VMULPS      Z3, Z5, Z5
+	VMOVDQU64   32(AX), Z6
+	VPSRLW      $0x04, Z6, Z7
+	VPANDD      Z0, Z6, Z6
+	VPSRLD      $0x00, Z6, Z8
+	VPANDD      Z1, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, (CX)
+	VPSRLD      $0x08, Z6, Z8
+	VPANDD      Z1, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 64(CX)
+	VPSRLD      $0x10, Z6, Z8
+	VPANDD      Z1, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 128(CX)
+	VPSRLD      $0x18, Z6, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 192(CX)
+	VPANDD      Z0, Z7, Z7
+	VPSRLD      $0x00, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1024(CX)
+	VPSRLD      $0x08, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1088(CX)
+	VPSRLD      $0x10, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1152(CX)
+	VPSRLD      $0x18, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1216(CX)
+	VMOVDQU64   96(AX), Z6
+	VPSRLW      $0x04, Z6, Z7
+	VPANDD      Z0, Z6, Z6
+	VPSRLD      $0x00, Z6, Z8
+	VPANDD      Z1, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 256(CX)
+	VPSRLD      $0x08, Z6, Z8
+	VPANDD      Z1, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 320(CX)
+	VPSRLD      $0x10, Z6, Z8
+	VPANDD      Z1, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 384(CX)
+	VPSRLD      $0x18, Z6, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 448(CX)
+	VPANDD      Z0, Z7, Z7
+	VPSRLD      $0x00, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1280(CX)
+	VPSRLD      $0x08, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1344(CX)
+	VPSRLD      $0x10, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1408(CX)
+	VPSRLD      $0x18, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1472(CX)
+	VMOVDQU64   160(AX), Z6
+	VPSRLW      $0x04, Z6, Z7
+	VPANDD      Z0, Z6, Z6
+	VPSRLD      $0x00, Z6, Z8
+	VPANDD      Z1, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 512(CX)
+	VPSRLD      $0x08, Z6, Z8
+	VPANDD      Z1, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 576(CX)
+	VPSRLD      $0x10, Z6, Z8
+	VPANDD      Z1, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 640(CX)
+	VPSRLD      $0x18, Z6, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 704(CX)
+	VPANDD      Z0, Z7, Z7
+	VPSRLD      $0x00, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1536(CX)
+	VPSRLD      $0x08, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1600(CX)
+	VPSRLD      $0x10, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1664(CX)
+	VPSRLD      $0x18, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1728(CX)
+	VMOVDQU64   224(AX), Z6
+	VPSRLW      $0x04, Z6, Z7
+	VPANDD      Z0, Z6, Z6
+	VPSRLD      $0x00, Z6, Z8
+	VPANDD      Z1, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 768(CX)
+	VPSRLD      $0x08, Z6, Z8
+	VPANDD      Z1, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 832(CX)
+	VPSRLD      $0x10, Z6, Z8
+	VPANDD      Z1, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z5, Z4, Z8
+	VMOVUPS     Z8, 896(CX)
+	VPSRLD      $0x18, Z6, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 960(CX)
+	VPANDD      Z0, Z7, Z7
+	VPSRLD      $0x00, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1792(CX)
+	VPSRLD      $0x08, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1856(CX)
+	VPSRLD      $0x10, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1920(CX)
+	VPSRLD      $0x18, Z7, Z6
+	VPANDD      Z1, Z6, Z6
+	VCVTDQ2PS   Z6, Z6
+	VFMADD213PS Z5, Z4, Z6
+	VMOVUPS     Z6, 1984(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000120, AX
+	SUBQ        $0x00000001, BX
+	JNZ         block0
+	SUBQ        $0x00000001, DX
+	JNZ         superblock0
+	VZEROUPPER
+	RET
+
+// func mul1Q5KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul1Q5KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, BX
+	VPBROADCASTD BX, Z0
+	MOVL         $0x10101010, BX
+	VPBROADCASTD BX, Z1
+	MOVQ         x+8(FP), BX
+	VXORPS       Z2, Z2, Z2
+	MOVQ         blocks+24(FP), SI
+
+superblock0:
+	VCVTPH2PS    (AX), Z3
+	VCVTPH2PS    32(AX), Z4
+	MOVL         $0x80000000, DI
+	VPBROADCASTD DI, Z5
+	VXORPS       Z5, Z4, Z4
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, DI
+
+block0:
+	VPMOVZXBD        (AX), Z5
+	VCVTDQ2PS        Z5, Z5
+	VMULPS           Z3, Z5, Z5
+	VPMOVZXBD        16(AX), Z6
+	VCVTDQ2PS        Z6, Z6
+	VMULPS           Z4, Z6, Z6
+	VMOVDQU64        288(AX), Z7
+	VMOVDQU64        32(AX), Z8
+	VPSRLW           $0x04, Z8, Z9
+	VPANDD           Z0, Z8, Z8
+	VPSLLW           $0x04, Z7, Z10
+	VPTERNLOGD       $0xf8, Z1, Z10, Z8
+	VPANDD           Z0, Z9, Z9
+	VMOVDQA64        Z7, Z10
+	VPTERNLOGD       $0xf8, Z1, Z10, Z9
+	VMOVDQU64        96(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPSLLW           $0x03, Z7, Z12
+	VPTERNLOGD       $0xf8, Z1, Z12, Z10
+	VPANDD           Z0, Z11, Z11
+	VPSRLW           $0x01, Z7, Z12
+	VPTERNLOGD       $0xf8, Z1, Z12, Z11
+	VMOVDQU64        160(AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VPSLLW           $0x02, Z7, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z12
+	VPANDD           Z0, Z13, Z13
+	VPSRLW           $0x02, Z7, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z13
+	VMOVDQU64        224(AX), Z14
+	VPSRLW           $0x04, Z14, Z15
+	VPANDD           Z0, Z14, Z14
+	VPSLLW           $0x01, Z7, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z14
+	VPANDD           Z0, Z15, Z15
+	VPSRLW           $0x03, Z7, Z7
+	VPTERNLOGD       $0xf8, Z1, Z7, Z15
+	VXORPS           Z7, Z7, Z7
+	VPDPBUSD.BCST    (BX), Z8, Z7
+	VPDPBUSD.BCST    4(BX), Z10, Z7
+	VPDPBUSD.BCST    8(BX), Z12, Z7
+	VPDPBUSD.BCST    12(BX), Z14, Z7
+	VPDPBUSD.BCST    16(BX), Z9, Z7
+	VPDPBUSD.BCST    20(BX), Z11, Z7
+	VPDPBUSD.BCST    24(BX), Z13, Z7
+	VPDPBUSD.BCST    28(BX), Z15, Z7
+	VCVTDQ2PS        Z7, Z7
+	VMULPS.BCST      32(BX), Z5, Z5
+	VFMADD231PS      Z7, Z5, Z2
+	VFMADD231PS.BCST 36(BX), Z6, Z2
+	ADDQ             $0x00000030, BX
+	ADDQ             $0x00000160, AX
+	SUBQ             $0x00000001, DI
+	JNZ              block0
+	SUBQ             $0x00000001, SI
+	JNZ              superblock0
+	LEAQ             (CX), BX
+	VMOVUPS          Z2, (BX)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func mul4Q5KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul4Q5KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, SI
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x10101010, SI
+	VPBROADCASTD SI, Z1
+	MOVQ         x+8(FP), SI
+	VXORPS       Z2, Z2, Z2
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	VXORPS       Z5, Z5, Z5
+	MOVQ         blocks+24(FP), DI
+
+superblock0:
+	VCVTPH2PS    (AX), Z6
+	VCVTPH2PS    32(AX), Z7
+	MOVL         $0x80000000, R8
+	VPBROADCASTD R8, Z8
+	VXORPS       Z8, Z7, Z7
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, R8
+
+block0:
+	VPMOVZXBD        (AX), Z8
+	VCVTDQ2PS        Z8, Z8
+	VMULPS           Z6, Z8, Z8
+	VPMOVZXBD        16(AX), Z9
+	VCVTDQ2PS        Z9, Z9
+	VMULPS           Z7, Z9, Z9
+	VMOVDQU64        288(AX), Z10
+	VMOVDQU64        32(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPSLLW           $0x04, Z10, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z11
+	VPANDD           Z0, Z12, Z12
+	VMOVDQA64        Z10, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z12
+	VMOVDQU64        96(AX), Z13
+	VPSRLW           $0x04, Z13, Z14
+	VPANDD           Z0, Z13, Z13
+	VPSLLW           $0x03, Z10, Z15
+	VPTERNLOGD       $0xf8, Z1, Z15, Z13
+	VPANDD           Z0, Z14, Z14
+	VPSRLW           $0x01, Z10, Z15
+	VPTERNLOGD       $0xf8, Z1, Z15, Z14
+	VMOVDQU64        160(AX), Z15
+	VPSRLW           $0x04, Z15, Z16
+	VPANDD           Z0, Z15, Z15
+	VPSLLW           $0x02, Z10, Z17
+	VPTERNLOGD       $0xf8, Z1, Z17, Z15
+	VPANDD           Z0, Z16, Z16
+	VPSRLW           $0x02, Z10, Z17
+	VPTERNLOGD       $0xf8, Z1, Z17, Z16
+	VMOVDQU64        224(AX), Z17
+	VPSRLW           $0x04, Z17, Z18
+	VPANDD           Z0, Z17, Z17
+	VPSLLW           $0x01, Z10, Z19
+	VPTERNLOGD       $0xf8, Z1, Z19, Z17
+	VPANDD           Z0, Z18, Z18
+	VPSRLW           $0x03, Z10, Z10
+	VPTERNLOGD       $0xf8, Z1, Z10, Z18
+	VXORPS           Z10, Z10, Z10
+	VXORPS           Z19, Z19, Z19
+	VXORPS           Z20, Z20, Z20
+	VXORPS           Z21, Z21, Z21
+	VPDPBUSD.BCST    (SI), Z11, Z10
+	VPDPBUSD.BCST    32(SI), Z11, Z19
+	VPDPBUSD.BCST    64(SI), Z11, Z20
+	VPDPBUSD.BCST    96(SI), Z11, Z21
+	VPDPBUSD.BCST    4(SI), Z13, Z10
+	VPDPBUSD.BCST    36(SI), Z13, Z19
+	VPDPBUSD.BCST    68(SI), Z13, Z20
+	VPDPBUSD.BCST    100(SI), Z13, Z21
+	VPDPBUSD.BCST    8(SI), Z15, Z10
+	VPDPBUSD.BCST    40(SI), Z15, Z19
+	VPDPBUSD.BCST    72(SI), Z15, Z20
+	VPDPBUSD.BCST    104(SI), Z15, Z21
+	VPDPBUSD.BCST    12(SI), Z17, Z10
+	VPDPBUSD.BCST    44(SI), Z17, Z19
+	VPDPBUSD.BCST    76(SI), Z17, Z20
+	VPDPBUSD.BCST    108(SI), Z17, Z21
+	VPDPBUSD.BCST    16(SI), Z12, Z10
+	VPDPBUSD.BCST    48(SI), Z12, Z19
+	VPDPBUSD.BCST    80(SI), Z12, Z20
+	VPDPBUSD.BCST    112(SI), Z12, Z21
+	VPDPBUSD.BCST    20(SI), Z14, Z10
+	VPDPBUSD.BCST    52(SI), Z14, Z19
+	VPDPBUSD.BCST    84(SI), Z14, Z20
+	VPDPBUSD.BCST    116(SI), Z14, Z21
+	VPDPBUSD.BCST    24(SI), Z16, Z10
+	VPDPBUSD.BCST    56(SI), Z16, Z19
+	VPDPBUSD.BCST    88(SI), Z16, Z20
+	VPDPBUSD.BCST    120(SI), Z16, Z21
+	VPDPBUSD.BCST    28(SI), Z18, Z10
+	VPDPBUSD.BCST    60(SI), Z18, Z19
+	VPDPBUSD.BCST    92(SI), Z18, Z20
+	VPDPBUSD.BCST    124(SI), Z18, Z21
+	VCVTDQ2PS        Z10, Z10
+	VMULPS.BCST      128(SI), Z8, Z11
+	VFMADD231PS      Z10, Z11, Z2
+	VFMADD231PS.BCST 144(SI), Z9, Z2
+	VCVTDQ2PS        Z19, Z19
+	VMULPS.BCST      132(SI), Z8, Z10
+	VFMADD231PS      Z19, Z10, Z3
+	VFMADD231PS.BCST 148(SI), Z9, Z3
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      136(SI), Z8, Z10
+	VFMADD231PS      Z20, Z10, Z4
+	VFMADD231PS.BCST 152(SI), Z9, Z4
+	VCVTDQ2PS        Z21, Z21
+	VMULPS.BCST      140(SI), Z8, Z8
+	VFMADD231PS      Z21, Z8, Z5
+	VFMADD231PS.BCST 156(SI), Z9, Z5
+	ADDQ             $0x000000c0, SI
+	ADDQ             $0x00000160, AX
+	SUBQ             $0x00000001, R8
+	JNZ              block0
+	SUBQ             $0x00000001, DI
+	JNZ              superblock0
+	LEAQ             (CX), SI
+	VMOVUPS          Z2, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z3, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z4, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z5, (SI)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func unpackQ5KAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F
+TEXT ·unpackQ5KAVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x10101010, DX
+	VPBROADCASTD DX, Z1
+	MOVQ         blocks+16(FP), DX
+
+superblock0:
+	VCVTPH2PS    (AX), Z2
+	VCVTPH2PS    32(AX), Z3
+	MOVL         $0x80000000, BX
+	VPBROADCASTD BX, Z4
+	VXORPS       Z4, Z3, Z3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, BX
+
+block0:
+	VMOVDQU64  288(AX), Z4
+	VMOVDQU64  32(AX), Z5
+	VPSRLW     $0x04, Z5, Z6
+	VPANDD     Z0, Z5, Z5
+	VPSLLW     $0x04, Z4, Z7
+	VPTERNLOGD $0xf8, Z1, Z7, Z5
+	VMOVDQU64  Z5, (CX)
+	VPANDD     Z0, Z6, Z6
+	VMOVDQA64  Z4, Z5
+	VPTERNLOGD $0xf8, Z1, Z5, Z6
+	VMOVDQU64  Z6, 256(CX)
+	VMOVDQU64  96(AX), Z5
+	VPSRLW     $0x04, Z5, Z6
+	VPANDD     Z0, Z5, Z5
+	VPSLLW     $0x03, Z4, Z7
+	VPTERNLOGD $0xf8, Z1, Z7, Z5
+	VMOVDQU64  Z5, 64(CX)
+	VPANDD     Z0, Z6, Z6
+	VPSRLW     $0x01, Z4, Z5
+	VPTERNLOGD $0xf8, Z1, Z5, Z6
+	VMOVDQU64  Z6, 320(CX)
+	VMOVDQU64  160(AX), Z5
+	VPSRLW     $0x04, Z5, Z6
+	VPANDD     Z0, Z5, Z5
+	VPSLLW     $0x02, Z4, Z7
+	VPTERNLOGD $0xf8, Z1, Z7, Z5
+	VMOVDQU64  Z5, 128(CX)
+	VPANDD     Z0, Z6, Z6
+	VPSRLW     $0x02, Z4, Z5
+	VPTERNLOGD $0xf8, Z1, Z5, Z6
+	VMOVDQU64  Z6, 384(CX)
+	VMOVDQU64  224(AX), Z5
+	VPSRLW     $0x04, Z5, Z6
+	VPANDD     Z0, Z5, Z5
+	VPSLLW     $0x01, Z4, Z7
+	VPTERNLOGD $0xf8, Z1, Z7, Z5
+	VMOVDQU64  Z5, 192(CX)
+	VPANDD     Z0, Z6, Z6
+	VPSRLW     $0x03, Z4, Z4
+	VPTERNLOGD $0xf8, Z1, Z4, Z6
+	VMOVDQU64  Z6, 448(CX)
+	VPMOVZXBD  (AX), Z4
+	VCVTDQ2PS  Z4, Z4
+	VMULPS     Z2, Z4, Z4
+	VPMOVZXBD  16(AX), Z5
+	VCVTDQ2PS  Z5, Z5
+	VMULPS     Z3, Z5, Z5
+	VMOVUPS    Z4, 512(CX)
+	VMOVUPS    Z5, 576(CX)
+	ADDQ       $0x00000280, CX
+	ADDQ       $0x00000160, AX
+	SUBQ       $0x00000001, BX
+	JNZ        block0
+	SUBQ       $0x00000001, DX
+	JNZ        superblock0
+	VZEROUPPER
+	RET
+
+// func floatsQ5KAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F
+TEXT ·floatsQ5KAVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x10101010, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0x000000ff, DX
+	VPBROADCASTD DX, Z2
+	MOVQ         blocks+16(FP), DX
+
+superblock0:
+	VCVTPH2PS    (AX), Z3
+	VCVTPH2PS    32(AX), Z4
+	MOVL         $0x80000000, BX
+	VPBROADCASTD BX, Z5
+	VXORPS       Z5, Z4, Z4
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, BX
+
+block0:
+	VPMOVZXBD   (AX), Z5
+	VCVTDQ2PS   Z5, Z5
+	VMULPS      Z3, Z5, Z5
+	VPMOVZXBD   16(AX), Z6
+	VCVTDQ2PS   Z6, Z6
+	VMULPS      Z4, Z6, Z6
+	VMOVDQU64   288(AX), Z7
+	VMOVDQU64   32(AX), Z8
+	VPSRLW      $0x04, Z8, Z9
+	VPANDD      Z0, Z8, Z8
+	VPSLLW      $0x04, Z7, Z10
+	VPTERNLOGD  $0xf8, Z1, Z10, Z8
+	VPSRLD      $0x00, Z8, Z10
+	VPANDD      Z2, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z6, Z5, Z10
+	VMOVUPS     Z10, (CX)
+	VPSRLD      $0x08, Z8, Z10
+	VPANDD      Z2, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z6, Z5, Z10
+	VMOVUPS     Z10, 64(CX)
+	VPSRLD      $0x10, Z8, Z10
+	VPANDD      Z2, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z6, Z5, Z10
+	VMOVUPS     Z10, 128(CX)
+	VPSRLD      $0x18, Z8, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 192(CX)
+	VPANDD      Z0, Z9, Z9
+	VMOVDQA64   Z7, Z8
+	VPTERNLOGD  $0xf8, Z1, Z8, Z9
+	VPSRLD      $0x00, Z9, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 1024(CX)
+	VPSRLD      $0x08, Z9, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 1088(CX)
+	VPSRLD      $0x10, Z9, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 1152(CX)
+	VPSRLD      $0x18, Z9, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 1216(CX)
+	VMOVDQU64   96(AX), Z8
+	VPSRLW      $0x04, Z8, Z9
+	VPANDD      Z0, Z8, Z8
+	VPSLLW      $0x03, Z7, Z10
+	VPTERNLOGD  $0xf8, Z1, Z10, Z8
+	VPSRLD      $0x00, Z8, Z10
+	VPANDD      Z2, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z6, Z5, Z10
+	VMOVUPS     Z10, 256(CX)
+	VPSRLD      $0x08, Z8, Z10
+	VPANDD      Z2, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z6, Z5, Z10
+	VMOVUPS     Z10, 320(CX)
+	VPSRLD      $0x10, Z8, Z10
+	VPANDD      Z2, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z6, Z5, Z10
+	VMOVUPS     Z10, 384(CX)
+	VPSRLD      $0x18, Z8, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 448(CX)
+	VPANDD      Z0, Z9, Z9
+	VPSRLW      $0x01, Z7, Z8
+	VPTERNLOGD  $0xf8, Z1, Z8, Z9
+	VPSRLD      $0x00, Z9, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 1280(CX)
+	VPSRLD      $0x08, Z9, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 1344(CX)
+	VPSRLD      $0x10, Z9, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 1408(CX)
+	VPSRLD      $0x18, Z9, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 1472(CX)
+	VMOVDQU64   160(AX), Z8
+	VPSRLW      $0x04, Z8, Z9
+	VPANDD      Z0, Z8, Z8
+	VPSLLW      $0x02, Z7, Z10
+	VPTERNLOGD  $0xf8, Z1, Z10, Z8
+	VPSRLD      $0x00, Z8, Z10
+	VPANDD      Z2, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z6, Z5, Z10
+	VMOVUPS     Z10, 512(CX)
+	VPSRLD      $0x08, Z8, Z10
+	VPANDD      Z2, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z6, Z5, Z10
+	VMOVUPS     Z10, 576(CX)
+	VPSRLD      $0x10, Z8, Z10
+	VPANDD      Z2, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z6, Z5, Z10
+	VMOVUPS     Z10, 640(CX)
+	VPSRLD      $0x18, Z8, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 704(CX)
+	VPANDD      Z0, Z9, Z9
+	VPSRLW      $0x02, Z7, Z8
+	VPTERNLOGD  $0xf8, Z1, Z8, Z9
+	VPSRLD      $0x00, Z9, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 1536(CX)
+	VPSRLD      $0x08, Z9, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 1600(CX)
+	VPSRLD      $0x10, Z9, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 1664(CX)
+	VPSRLD      $0x18, Z9, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 1728(CX)
+	VMOVDQU64   224(AX), Z8
+	VPSRLW      $0x04, Z8, Z9
+	VPANDD      Z0, Z8, Z8
+	VPSLLW      $0x01, Z7, Z10
+	VPTERNLOGD  $0xf8, Z1, Z10, Z8
+	VPSRLD      $0x00, Z8, Z10
+	VPANDD      Z2, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z6, Z5, Z10
+	VMOVUPS     Z10, 768(CX)
+	VPSRLD      $0x08, Z8, Z10
+	VPANDD      Z2, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z6, Z5, Z10
+	VMOVUPS     Z10, 832(CX)
+	VPSRLD      $0x10, Z8, Z10
+	VPANDD      Z2, Z10, Z10
+	VCVTDQ2PS   Z10, Z10
+	VFMADD213PS Z6, Z5, Z10
+	VMOVUPS     Z10, 896(CX)
+	VPSRLD      $0x18, Z8, Z8
+	VPANDD      Z2, Z8, Z8
+	VCVTDQ2PS   Z8, Z8
+	VFMADD213PS Z6, Z5, Z8
+	VMOVUPS     Z8, 960(CX)
+	VPANDD      Z0, Z9, Z9
+	VPSRLW      $0x03, Z7, Z7
+	VPTERNLOGD  $0xf8, Z1, Z7, Z9
+	VPSRLD      $0x00, Z9, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1792(CX)
+	VPSRLD      $0x08, Z9, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1856(CX)
+	VPSRLD      $0x10, Z9, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1920(CX)
+	VPSRLD      $0x18, Z9, Z7
+	VPANDD      Z2, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1984(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000160, AX
+	SUBQ        $0x00000001, BX
+	JNZ         block0
+	SUBQ        $0x00000001, DX
+	JNZ         superblock0
+	VZEROUPPER
+	RET
+
+// func mul1Q6KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul1Q6KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, BX
+	VPBROADCASTD BX, Z0
+	MOVL         $0x30303030, BX
+	VPBROADCASTD BX, Z1
+	MOVL         $0xc2000000, BX
+	VPBROADCASTD BX, Z2
+	MOVQ         x+8(FP), BX
+	VXORPS       Z3, Z3, Z3
+	MOVQ         blocks+24(FP), SI
+
+superblock0:
+	VCVTPH2PS (AX), Z4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, DI
+
+block0:
+	VPMOVSXBD        (AX), Z5
+	VCVTDQ2PS        Z5, Z5
+	VMULPS           Z4, Z5, Z5
+	VPMOVSXBD        16(AX), Z6
+	VCVTDQ2PS        Z6, Z6
+	VMULPS           Z4, Z6, Z6
+	VMULPS           Z2, Z5, Z7
+	VMULPS           Z2, Z6, Z8
+	VMOVDQU64        32(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VMOVDQU64        288(AX), Z11
+	VPSLLW           $0x04, Z11, Z11
+	VPTERNLOGD       $0xf8, Z1, Z11, Z9
+	VPANDD           Z0, Z10, Z10
+	VMOVDQU64        352(AX), Z11
+	VPSLLW           $0x04, Z11, Z11
+	VPTERNLOGD       $0xf8, Z1, Z11, Z10
+	VMOVDQU64        96(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VMOVDQU64        288(AX), Z13
+	VPSLLW           $0x02, Z13, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z11
+	VPANDD           Z0, Z12, Z12
+	VMOVDQU64        352(AX), Z13
+	VPSLLW           $0x02, Z13, Z13
+	VPTERNLOGD       $0xf8, Z1, Z13, Z12
+	VMOVDQU64        160(AX), Z13
+	VPSRLW           $0x04, Z13, Z14
+	VPANDD           Z0, Z13, Z13
+	VMOVDQU64        288(AX), Z15
+	VMOVDQA64        Z15, Z15
+	VPTERNLOGD       $0xf8, Z1, Z15, Z13
+	VPANDD           Z0, Z14, Z14
+	VMOVDQU64        352(AX), Z15
+	VMOVDQA64        Z15, Z15
+	VPTERNLOGD       $0xf8, Z1, Z15, Z14
+	VMOVDQU64        224(AX), Z15
+	VPSRLW           $0x04, Z15, Z16
+	VPANDD           Z0, Z15, Z15
+	VMOVDQU64        288(AX), Z17
+	VPSRLW           $0x02, Z17, Z17
+	VPTERNLOGD       $0xf8, Z1, Z17, Z15
+	VPANDD           Z0, Z16, Z16
+	VMOVDQU64        352(AX), Z17
+	VPSRLW           $0x02, Z17, Z17
+	VPTERNLOGD       $0xf8, Z1, Z17, Z16
+	VXORPS           Z17, Z17, Z17
+	VPDPBUSD.BCST    (BX), Z9, Z17
+	VPDPBUSD.BCST    4(BX), Z11, Z17
+	VPDPBUSD.BCST    8(BX), Z13, Z17
+	VPDPBUSD.BCST    12(BX), Z15, Z17
+	VCVTDQ2PS        Z17, Z17
+	VMULPS.BCST      32(BX), Z5, Z5
+	VFMADD231PS      Z17, Z5, Z3
+	VFMADD231PS.BCST 40(BX), Z7, Z3
+	VXORPS           Z5, Z5, Z5
+	VPDPBUSD.BCST    16(BX), Z10, Z5
+	VPDPBUSD.BCST    20(BX), Z12, Z5
+	VPDPBUSD.BCST    24(BX), Z14, Z5
+	VPDPBUSD.BCST    28(BX), Z16, Z5
+	VCVTDQ2PS        Z5, Z5
+	VMULPS.BCST      32(BX), Z6, Z6
+	VFMADD231PS      Z5, Z6, Z3
+	VFMADD231PS.BCST 44(BX), Z8, Z3
+	ADDQ             $0x00000030, BX
+	ADDQ             $0x000001a0, AX
+	SUBQ             $0x00000001, DI
+	JNZ              block0
+	SUBQ             $0x00000001, SI
+	JNZ              superblock0
+	LEAQ             (CX), BX
+	VMOVUPS          Z3, (BX)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func mul4Q6KAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul4Q6KAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, SI
+	MOVL         $0x0f0f0f0f, SI
+	VPBROADCASTD SI, Z0
+	MOVL         $0x30303030, SI
+	VPBROADCASTD SI, Z1
+	MOVL         $0xc2000000, SI
+	VPBROADCASTD SI, Z2
+	MOVQ         x+8(FP), SI
+	VXORPS       Z3, Z3, Z3
+	VXORPS       Z4, Z4, Z4
+	VXORPS       Z5, Z5, Z5
+	VXORPS       Z6, Z6, Z6
+	MOVQ         blocks+24(FP), DI
+
+superblock0:
+	VCVTPH2PS (AX), Z7
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, R8
+
+block0:
+	VPMOVSXBD        (AX), Z8
+	VCVTDQ2PS        Z8, Z8
+	VMULPS           Z7, Z8, Z8
+	VPMOVSXBD        16(AX), Z9
+	VCVTDQ2PS        Z9, Z9
+	VMULPS           Z7, Z9, Z9
+	VMULPS           Z2, Z8, Z10
+	VMULPS           Z2, Z9, Z11
+	VMOVDQU64        32(AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VMOVDQU64        288(AX), Z14
+	VPSLLW           $0x04, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z12
+	VPANDD           Z0, Z13, Z13
+	VMOVDQU64        352(AX), Z14
+	VPSLLW           $0x04, Z14, Z14
+	VPTERNLOGD       $0xf8, Z1, Z14, Z13
+	VMOVDQU64        96(AX), Z14
+	VPSRLW           $0x04, Z14, Z15
+	VPANDD           Z0, Z14, Z14
+	VMOVDQU64        288(AX), Z16
+	VPSLLW           $0x02, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z14
+	VPANDD           Z0, Z15, Z15
+	VMOVDQU64        352(AX), Z16
+	VPSLLW           $0x02, Z16, Z16
+	VPTERNLOGD       $0xf8, Z1, Z16, Z15
+	VMOVDQU64        160(AX), Z16
+	VPSRLW           $0x04, Z16, Z17
+	VPANDD           Z0, Z16, Z16
+	VMOVDQU64        288(AX), Z18
+	VMOVDQA64        Z18, Z18
+	VPTERNLOGD       $0xf8, Z1, Z18, Z16
+	VPANDD           Z0, Z17, Z17
+	VMOVDQU64        352(AX), Z18
+	VMOVDQA64        Z18, Z18
+	VPTERNLOGD       $0xf8, Z1, Z18, Z17
+	VMOVDQU64        224(AX), Z18
+	VPSRLW           $0x04, Z18, Z19
+	VPANDD           Z0, Z18, Z18
+	VMOVDQU64        288(AX), Z20
+	VPSRLW           $0x02, Z20, Z20
+	VPTERNLOGD       $0xf8, Z1, Z20, Z18
+	VPANDD           Z0, Z19, Z19
+	VMOVDQU64        352(AX), Z20
+	VPSRLW           $0x02, Z20, Z20
+	VPTERNLOGD       $0xf8, Z1, Z20, Z19
+	VXORPS           Z20, Z20, Z20
+	VXORPS           Z21, Z21, Z21
+	VXORPS           Z22, Z22, Z22
+	VXORPS           Z23, Z23, Z23
+	VPDPBUSD.BCST    (SI), Z12, Z20
+	VPDPBUSD.BCST    32(SI), Z12, Z21
+	VPDPBUSD.BCST    64(SI), Z12, Z22
+	VPDPBUSD.BCST    96(SI), Z12, Z23
+	VPDPBUSD.BCST    4(SI), Z14, Z20
+	VPDPBUSD.BCST    36(SI), Z14, Z21
+	VPDPBUSD.BCST    68(SI), Z14, Z22
+	VPDPBUSD.BCST    100(SI), Z14, Z23
+	VPDPBUSD.BCST    8(SI), Z16, Z20
+	VPDPBUSD.BCST    40(SI), Z16, Z21
+	VPDPBUSD.BCST    72(SI), Z16, Z22
+	VPDPBUSD.BCST    104(SI), Z16, Z23
+	VPDPBUSD.BCST    12(SI), Z18, Z20
+	VPDPBUSD.BCST    44(SI), Z18, Z21
+	VPDPBUSD.BCST    76(SI), Z18, Z22
+	VPDPBUSD.BCST    108(SI), Z18, Z23
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      128(SI), Z8, Z12
+	VFMADD231PS      Z20, Z12, Z3
+	VFMADD231PS.BCST 160(SI), Z10, Z3
+	VCVTDQ2PS        Z21, Z21
+	VMULPS.BCST      132(SI), Z8, Z12
+	VFMADD231PS      Z21, Z12, Z4
+	VFMADD231PS.BCST 164(SI), Z10, Z4
+	VCVTDQ2PS        Z22, Z22
+	VMULPS.BCST      136(SI), Z8, Z12
+	VFMADD231PS      Z22, Z12, Z5
+	VFMADD231PS.BCST 168(SI), Z10, Z5
+	VCVTDQ2PS        Z23, Z23
+	VMULPS.BCST      140(SI), Z8, Z8
+	VFMADD231PS      Z23, Z8, Z6
+	VFMADD231PS.BCST 172(SI), Z10, Z6
+	VXORPS           Z8, Z8, Z8
+	VXORPS           Z10, Z10, Z10
+	VXORPS           Z12, Z12, Z12
+	VXORPS           Z14, Z14, Z14
+	VPDPBUSD.BCST    16(SI), Z13, Z8
+	VPDPBUSD.BCST    48(SI), Z13, Z10
+	VPDPBUSD.BCST    80(SI), Z13, Z12
+	VPDPBUSD.BCST    112(SI), Z13, Z14
+	VPDPBUSD.BCST    20(SI), Z15, Z8
+	VPDPBUSD.BCST    52(SI), Z15, Z10
+	VPDPBUSD.BCST    84(SI), Z15, Z12
+	VPDPBUSD.BCST    116(SI), Z15, Z14
+	VPDPBUSD.BCST    24(SI), Z17, Z8
+	VPDPBUSD.BCST    56(SI), Z17, Z10
+	VPDPBUSD.BCST    88(SI), Z17, Z12
+	VPDPBUSD.BCST    120(SI), Z17, Z14
+	VPDPBUSD.BCST    28(SI), Z19, Z8
+	VPDPBUSD.BCST    60(SI), Z19, Z10
+	VPDPBUSD.BCST    92(SI), Z19, Z12
+	VPDPBUSD.BCST    124(SI), Z19, Z14
+	VCVTDQ2PS        Z8, Z8
+	VMULPS.BCST      128(SI), Z9, Z13
+	VFMADD231PS      Z8, Z13, Z3
+	VFMADD231PS.BCST 176(SI), Z11, Z3
+	VCVTDQ2PS        Z10, Z10
+	VMULPS.BCST      132(SI), Z9, Z8
+	VFMADD231PS      Z10, Z8, Z4
+	VFMADD231PS.BCST 180(SI), Z11, Z4
+	VCVTDQ2PS        Z12, Z12
+	VMULPS.BCST      136(SI), Z9, Z8
+	VFMADD231PS      Z12, Z8, Z5
+	VFMADD231PS.BCST 184(SI), Z11, Z5
+	VCVTDQ2PS        Z14, Z14
+	VMULPS.BCST      140(SI), Z9, Z8
+	VFMADD231PS      Z14, Z8, Z6
+	VFMADD231PS.BCST 188(SI), Z11, Z6
+	ADDQ             $0x000000c0, SI
+	ADDQ             $0x000001a0, AX
+	SUBQ             $0x00000001, R8
+	JNZ              block0
+	SUBQ             $0x00000001, DI
+	JNZ              superblock0
+	LEAQ             (CX), SI
+	VMOVUPS          Z3, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z4, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z5, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z6, (SI)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func unpackQ6KAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·unpackQ6KAVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x30303030, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0xc2000000, DX
+	VPBROADCASTD DX, Z2
+	MOVQ         blocks+16(FP), DX
+
+superblock0:
+	VCVTPH2PS (AX), Z3
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, BX
+
+block0:
+	VMOVDQU64  32(AX), Z4
+	VPSRLW     $0x04, Z4, Z5
+	VPANDD     Z0, Z4, Z4
+	VMOVDQU64  288(AX), Z6
+	VPSLLW     $0x04, Z6, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z4
+	VMOVDQU64  Z4, (CX)
+	VPANDD     Z0, Z5, Z5
+	VMOVDQU64  352(AX), Z4
+	VPSLLW     $0x04, Z4, Z4
+	VPTERNLOGD $0xf8, Z1, Z4, Z5
+	VMOVDQU64  Z5, 256(CX)
+	VMOVDQU64  96(AX), Z4
+	VPSRLW     $0x04, Z4, Z5
+	VPANDD     Z0, Z4, Z4
+	VMOVDQU64  288(AX), Z6
+	VPSLLW     $0x02, Z6, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z4
+	VMOVDQU64  Z4, 64(CX)
+	VPANDD     Z0, Z5, Z5
+	VMOVDQU64  352(AX), Z4
+	VPSLLW     $0x02, Z4, Z4
+	VPTERNLOGD $0xf8, Z1, Z4, Z5
+	VMOVDQU64  Z5, 320(CX)
+	VMOVDQU64  160(AX), Z4
+	VPSRLW     $0x04, Z4, Z5
+	VPANDD     Z0, Z4, Z4
+	VMOVDQU64  288(AX), Z6
+	VMOVDQA64  Z6, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z4
+	VMOVDQU64  Z4, 128(CX)
+	VPANDD     Z0, Z5, Z5
+	VMOVDQU64  352(AX), Z4
+	VMOVDQA64  Z4, Z4
+	VPTERNLOGD $0xf8, Z1, Z4, Z5
+	VMOVDQU64  Z5, 384(CX)
+	VMOVDQU64  224(AX), Z4
+	VPSRLW     $0x04, Z4, Z5
+	VPANDD     Z0, Z4, Z4
+	VMOVDQU64  288(AX), Z6
+	VPSRLW     $0x02, Z6, Z6
+	VPTERNLOGD $0xf8, Z1, Z6, Z4
+	VMOVDQU64  Z4, 192(CX)
+	VPANDD     Z0, Z5, Z5
+	VMOVDQU64  352(AX), Z4
+	VPSRLW     $0x02, Z4, Z4
+	VPTERNLOGD $0xf8, Z1, Z4, Z5
+	VMOVDQU64  Z5, 448(CX)
+	VPMOVSXBD  (AX), Z4
+	VCVTDQ2PS  Z4, Z4
+	VMULPS     Z3, Z4, Z4
+	VPMOVSXBD  16(AX), Z5
+	VCVTDQ2PS  Z5, Z5
+	VMULPS     Z3, Z5, Z5
+	VMULPS     Z2, Z4, Z6
+	VMULPS     Z2, Z5, Z7
+	VMOVUPS    Z4, 512(CX)
+	VMOVUPS    Z6, 576(CX)
+	VMOVUPS    Z5, 640(CX)
+	VMOVUPS    Z7, 704(CX)
+	ADDQ       $0x00000300, CX
+	ADDQ       $0x000001a0, AX
+	SUBQ       $0x00000001, BX
+	JNZ        block0
+	SUBQ       $0x00000001, DX
+	JNZ        superblock0
+	VZEROUPPER
+	RET
+
+// func floatsQ6KAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·floatsQ6KAVX512(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x30303030, DX
+	VPBROADCASTD DX, Z1
+	MOVL         $0xc2000000, DX
+	VPBROADCASTD DX, Z2
+	MOVL         $0x000000ff, DX
+	VPBROADCASTD DX, Z3
+	MOVQ         blocks+16(FP), DX
+
+superblock0:
+	VCVTPH2PS (AX), Z4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, BX
+
+block0:
+	VPMOVSXBD   (AX), Z5
+	VCVTDQ2PS   Z5, Z5
+	VMULPS      Z4, Z5, Z5
+	VPMOVSXBD   16(AX), Z6
+	VCVTDQ2PS   Z6, Z6
+	VMULPS      Z4, Z6, Z6
+	VMULPS      Z2, Z5, Z7
+	VMULPS      Z2, Z6, Z8
+	VMOVDQU64   32(AX), Z9
+	VPSRLW      $0x04, Z9, Z10
+	VPANDD      Z0, Z9, Z9
+	VMOVDQU64   288(AX), Z11
+	VPSLLW      $0x04, Z11, Z11
+	VPTERNLOGD  $0xf8, Z1, Z11, Z9
+	VPSRLD      $0x00, Z9, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, (CX)
+	VPSRLD      $0x08, Z9, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 64(CX)
+	VPSRLD      $0x10, Z9, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 128(CX)
+	VPSRLD      $0x18, Z9, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z7, Z5, Z9
+	VMOVUPS     Z9, 192(CX)
+	VPANDD      Z0, Z10, Z10
+	VMOVDQU64   352(AX), Z9
+	VPSLLW      $0x04, Z9, Z9
+	VPTERNLOGD  $0xf8, Z1, Z9, Z10
+	VPSRLD      $0x00, Z10, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z8, Z6, Z9
+	VMOVUPS     Z9, 1024(CX)
+	VPSRLD      $0x08, Z10, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z8, Z6, Z9
+	VMOVUPS     Z9, 1088(CX)
+	VPSRLD      $0x10, Z10, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z8, Z6, Z9
+	VMOVUPS     Z9, 1152(CX)
+	VPSRLD      $0x18, Z10, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z8, Z6, Z9
+	VMOVUPS     Z9, 1216(CX)
+	VMOVDQU64   96(AX), Z9
+	VPSRLW      $0x04, Z9, Z10
+	VPANDD      Z0, Z9, Z9
+	VMOVDQU64   288(AX), Z11
+	VPSLLW      $0x02, Z11, Z11
+	VPTERNLOGD  $0xf8, Z1, Z11, Z9
+	VPSRLD      $0x00, Z9, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 256(CX)
+	VPSRLD      $0x08, Z9, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 320(CX)
+	VPSRLD      $0x10, Z9, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 384(CX)
+	VPSRLD      $0x18, Z9, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z7, Z5, Z9
+	VMOVUPS     Z9, 448(CX)
+	VPANDD      Z0, Z10, Z10
+	VMOVDQU64   352(AX), Z9
+	VPSLLW      $0x02, Z9, Z9
+	VPTERNLOGD  $0xf8, Z1, Z9, Z10
+	VPSRLD      $0x00, Z10, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z8, Z6, Z9
+	VMOVUPS     Z9, 1280(CX)
+	VPSRLD      $0x08, Z10, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z8, Z6, Z9
+	VMOVUPS     Z9, 1344(CX)
+	VPSRLD      $0x10, Z10, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z8, Z6, Z9
+	VMOVUPS     Z9, 1408(CX)
+	VPSRLD      $0x18, Z10, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z8, Z6, Z9
+	VMOVUPS     Z9, 1472(CX)
+	VMOVDQU64   160(AX), Z9
+	VPSRLW      $0x04, Z9, Z10
+	VPANDD      Z0, Z9, Z9
+	VMOVDQU64   288(AX), Z11
+	VMOVDQA64   Z11, Z11
+	VPTERNLOGD  $0xf8, Z1, Z11, Z9
+	VPSRLD      $0x00, Z9, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 512(CX)
+	VPSRLD      $0x08, Z9, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 576(CX)
+	VPSRLD      $0x10, Z9, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 640(CX)
+	VPSRLD      $0x18, Z9, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z7, Z5, Z9
+	VMOVUPS     Z9, 704(CX)
+	VPANDD      Z0, Z10, Z10
+	VMOVDQU64   352(AX), Z9
+	VMOVDQA64   Z9, Z9
+	VPTERNLOGD  $0xf8, Z1, Z9, Z10
+	VPSRLD      $0x00, Z10, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z8, Z6, Z9
+	VMOVUPS     Z9, 1536(CX)
+	VPSRLD      $0x08, Z10, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z8, Z6, Z9
+	VMOVUPS     Z9, 1600(CX)
+	VPSRLD      $0x10, Z10, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z8, Z6, Z9
+	VMOVUPS     Z9, 1664(CX)
+	VPSRLD      $0x18, Z10, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z8, Z6, Z9
+	VMOVUPS     Z9, 1728(CX)
+	VMOVDQU64   224(AX), Z9
+	VPSRLW      $0x04, Z9, Z10
+	VPANDD      Z0, Z9, Z9
+	VMOVDQU64   288(AX), Z11
+	VPSRLW      $0x02, Z11, Z11
+	VPTERNLOGD  $0xf8, Z1, Z11, Z9
+	VPSRLD      $0x00, Z9, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 768(CX)
+	VPSRLD      $0x08, Z9, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 832(CX)
+	VPSRLD      $0x10, Z9, Z11
+	VPANDD      Z3, Z11, Z11
+	VCVTDQ2PS   Z11, Z11
+	VFMADD213PS Z7, Z5, Z11
+	VMOVUPS     Z11, 896(CX)
+	VPSRLD      $0x18, Z9, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z7, Z5, Z9
+	VMOVUPS     Z9, 960(CX)
+	VPANDD      Z0, Z10, Z10
+	VMOVDQU64   352(AX), Z5
+	VPSRLW      $0x02, Z5, Z5
+	VPTERNLOGD  $0xf8, Z1, Z5, Z10
+	VPSRLD      $0x00, Z10, Z5
+	VPANDD      Z3, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z8, Z6, Z5
+	VMOVUPS     Z5, 1792(CX)
+	VPSRLD      $0x08, Z10, Z5
+	VPANDD      Z3, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z8, Z6, Z5
+	VMOVUPS     Z5, 1856(CX)
+	VPSRLD      $0x10, Z10, Z5
+	VPANDD      Z3, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z8, Z6, Z5
+	VMOVUPS     Z5, 1920(CX)
+	VPSRLD      $0x18, Z10, Z5
+	VPANDD      Z3, Z5, Z5
+	VCVTDQ2PS   Z5, Z5
+	VFMADD213PS Z8, Z6, Z5
+	VMOVUPS     Z5, 1984(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x000001a0, AX
+	SUBQ        $0x00000001, BX
+	JNZ         block0
+	SUBQ        $0x00000001, DX
+	JNZ         superblock0
+	VZEROUPPER
+	RET
+
+// func mul1IQ4XSAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul1IQ4XSAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ            AX, BX
+	MOVL            $0x0f0f0f0f, BX
+	VPBROADCASTD    BX, Z0
+	VBROADCASTI32X4 levels128<>+0(SB), Z1
+	MOVL            $0xc3000000, BX
+	VPBROADCASTD    BX, Z2
+	MOVQ            x+8(FP), BX
+	VXORPS          Z3, Z3, Z3
+	MOVQ            blocks+24(FP), SI
+
+superblock0:
+	VCVTPH2PS (AX), Z4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, DI
+
+block0:
+	VPMOVSXBD        (AX), Z5
+	VCVTDQ2PS        Z5, Z5
+	VMULPS           Z4, Z5, Z5
+	VMULPS           Z2, Z5, Z6
+	VMOVDQU64        16(AX), Z7
+	VPSRLW           $0x04, Z7, Z8
+	VPANDD           Z0, Z7, Z7
+	VPSHUFB          Z7, Z1, Z7
+	VPANDD           Z0, Z8, Z8
+	VPSHUFB          Z8, Z1, Z8
+	VMOVDQU64        80(AX), Z9
+	VPSRLW           $0x04, Z9, Z10
+	VPANDD           Z0, Z9, Z9
+	VPSHUFB          Z9, Z1, Z9
+	VPANDD           Z0, Z10, Z10
+	VPSHUFB          Z10, Z1, Z10
+	VMOVDQU64        144(AX), Z11
+	VPSRLW           $0x04, Z11, Z12
+	VPANDD           Z0, Z11, Z11
+	VPSHUFB          Z11, Z1, Z11
+	VPANDD           Z0, Z12, Z12
+	VPSHUFB          Z12, Z1, Z12
+	VMOVDQU64        208(AX), Z13
+	VPSRLW           $0x04, Z13, Z14
+	VPANDD           Z0, Z13, Z13
+	VPSHUFB          Z13, Z1, Z13
+	VPANDD           Z0, Z14, Z14
+	VPSHUFB          Z14, Z1, Z14
+	VXORPS           Z15, Z15, Z15
+	VPDPBUSD.BCST    (BX), Z7, Z15
+	VPDPBUSD.BCST    4(BX), Z9, Z15
+	VPDPBUSD.BCST    8(BX), Z11, Z15
+	VPDPBUSD.BCST    12(BX), Z13, Z15
+	VPDPBUSD.BCST    16(BX), Z8, Z15
+	VPDPBUSD.BCST    20(BX), Z10, Z15
+	VPDPBUSD.BCST    24(BX), Z12, Z15
+	VPDPBUSD.BCST    28(BX), Z14, Z15
+	VCVTDQ2PS        Z15, Z15
+	VMULPS.BCST      32(BX), Z5, Z5
+	VFMADD231PS      Z15, Z5, Z3
+	VFMADD231PS.BCST 36(BX), Z6, Z3
+	ADDQ             $0x00000030, BX
+	ADDQ             $0x00000110, AX
+	SUBQ             $0x00000001, DI
+	JNZ              block0
+	SUBQ             $0x00000001, SI
+	JNZ              superblock0
+	LEAQ             (CX), BX
+	VMOVUPS          Z3, (BX)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func mul4IQ4XSAVX512(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX512BW, AVX512DQ, AVX512F, AVX512VNNI
+TEXT ·mul4IQ4XSAVX512(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ            AX, SI
+	MOVL            $0x0f0f0f0f, SI
+	VPBROADCASTD    SI, Z0
+	VBROADCASTI32X4 levels128<>+0(SB), Z1
+	MOVL            $0xc3000000, SI
+	VPBROADCASTD    SI, Z2
+	MOVQ            x+8(FP), SI
+	VXORPS          Z3, Z3, Z3
+	VXORPS          Z4, Z4, Z4
+	VXORPS          Z5, Z5, Z5
+	VXORPS          Z6, Z6, Z6
+	MOVQ            blocks+24(FP), DI
+
+superblock0:
+	VCVTPH2PS (AX), Z7
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, R8
+
+block0:
+	VPMOVSXBD        (AX), Z8
+	VCVTDQ2PS        Z8, Z8
+	VMULPS           Z7, Z8, Z8
+	VMULPS           Z2, Z8, Z9
+	VMOVDQU64        16(AX), Z10
+	VPSRLW           $0x04, Z10, Z11
+	VPANDD           Z0, Z10, Z10
+	VPSHUFB          Z10, Z1, Z10
+	VPANDD           Z0, Z11, Z11
+	VPSHUFB          Z11, Z1, Z11
+	VMOVDQU64        80(AX), Z12
+	VPSRLW           $0x04, Z12, Z13
+	VPANDD           Z0, Z12, Z12
+	VPSHUFB          Z12, Z1, Z12
+	VPANDD           Z0, Z13, Z13
+	VPSHUFB          Z13, Z1, Z13
+	VMOVDQU64        144(AX), Z14
+	VPSRLW           $0x04, Z14, Z15
+	VPANDD           Z0, Z14, Z14
+	VPSHUFB          Z14, Z1, Z14
+	VPANDD           Z0, Z15, Z15
+	VPSHUFB          Z15, Z1, Z15
+	VMOVDQU64        208(AX), Z16
+	VPSRLW           $0x04, Z16, Z17
+	VPANDD           Z0, Z16, Z16
+	VPSHUFB          Z16, Z1, Z16
+	VPANDD           Z0, Z17, Z17
+	VPSHUFB          Z17, Z1, Z17
+	VXORPS           Z18, Z18, Z18
+	VXORPS           Z19, Z19, Z19
+	VXORPS           Z20, Z20, Z20
+	VXORPS           Z21, Z21, Z21
+	VPDPBUSD.BCST    (SI), Z10, Z18
+	VPDPBUSD.BCST    32(SI), Z10, Z19
+	VPDPBUSD.BCST    64(SI), Z10, Z20
+	VPDPBUSD.BCST    96(SI), Z10, Z21
+	VPDPBUSD.BCST    4(SI), Z12, Z18
+	VPDPBUSD.BCST    36(SI), Z12, Z19
+	VPDPBUSD.BCST    68(SI), Z12, Z20
+	VPDPBUSD.BCST    100(SI), Z12, Z21
+	VPDPBUSD.BCST    8(SI), Z14, Z18
+	VPDPBUSD.BCST    40(SI), Z14, Z19
+	VPDPBUSD.BCST    72(SI), Z14, Z20
+	VPDPBUSD.BCST    104(SI), Z14, Z21
+	VPDPBUSD.BCST    12(SI), Z16, Z18
+	VPDPBUSD.BCST    44(SI), Z16, Z19
+	VPDPBUSD.BCST    76(SI), Z16, Z20
+	VPDPBUSD.BCST    108(SI), Z16, Z21
+	VPDPBUSD.BCST    16(SI), Z11, Z18
+	VPDPBUSD.BCST    48(SI), Z11, Z19
+	VPDPBUSD.BCST    80(SI), Z11, Z20
+	VPDPBUSD.BCST    112(SI), Z11, Z21
+	VPDPBUSD.BCST    20(SI), Z13, Z18
+	VPDPBUSD.BCST    52(SI), Z13, Z19
+	VPDPBUSD.BCST    84(SI), Z13, Z20
+	VPDPBUSD.BCST    116(SI), Z13, Z21
+	VPDPBUSD.BCST    24(SI), Z15, Z18
+	VPDPBUSD.BCST    56(SI), Z15, Z19
+	VPDPBUSD.BCST    88(SI), Z15, Z20
+	VPDPBUSD.BCST    120(SI), Z15, Z21
+	VPDPBUSD.BCST    28(SI), Z17, Z18
+	VPDPBUSD.BCST    60(SI), Z17, Z19
+	VPDPBUSD.BCST    92(SI), Z17, Z20
+	VPDPBUSD.BCST    124(SI), Z17, Z21
+	VCVTDQ2PS        Z18, Z18
+	VMULPS.BCST      128(SI), Z8, Z10
+	VFMADD231PS      Z18, Z10, Z3
+	VFMADD231PS.BCST 144(SI), Z9, Z3
+	VCVTDQ2PS        Z19, Z19
+	VMULPS.BCST      132(SI), Z8, Z10
+	VFMADD231PS      Z19, Z10, Z4
+	VFMADD231PS.BCST 148(SI), Z9, Z4
+	VCVTDQ2PS        Z20, Z20
+	VMULPS.BCST      136(SI), Z8, Z10
+	VFMADD231PS      Z20, Z10, Z5
+	VFMADD231PS.BCST 152(SI), Z9, Z5
+	VCVTDQ2PS        Z21, Z21
+	VMULPS.BCST      140(SI), Z8, Z8
+	VFMADD231PS      Z21, Z8, Z6
+	VFMADD231PS.BCST 156(SI), Z9, Z6
+	ADDQ             $0x000000c0, SI
+	ADDQ             $0x00000110, AX
+	SUBQ             $0x00000001, R8
+	JNZ              block0
+	SUBQ             $0x00000001, DI
+	JNZ              superblock0
+	LEAQ             (CX), SI
+	VMOVUPS          Z3, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z4, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z5, (SI)
+	ADDQ             BX, SI
+	VMOVUPS          Z6, (SI)
+	ADDQ             $0x00000040, CX
+	DECQ             DX
+	JNZ              tile
+	VZEROUPPER
+	RET
+
+// func unpackIQ4XSAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·unpackIQ4XSAVX512(SB), NOSPLIT, $0-24
+	MOVQ            w+8(FP), AX
+	MOVQ            AX, CX
+	MOVQ            dst+0(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VBROADCASTI32X4 levels128<>+0(SB), Z1
+	MOVL            $0xc3000000, DX
+	VPBROADCASTD    DX, Z2
+	MOVQ            blocks+16(FP), DX
+
+superblock0:
+	VCVTPH2PS (AX), Z3
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, BX
+
+block0:
+	VMOVDQU64 16(AX), Z4
+	VPSRLW    $0x04, Z4, Z5
+	VPANDD    Z0, Z4, Z4
+	VPSHUFB   Z4, Z1, Z4
+	VMOVDQU64 Z4, (CX)
+	VPANDD    Z0, Z5, Z5
+	VPSHUFB   Z5, Z1, Z5
+	VMOVDQU64 Z5, 256(CX)
+	VMOVDQU64 80(AX), Z4
+	VPSRLW    $0x04, Z4, Z5
+	VPANDD    Z0, Z4, Z4
+	VPSHUFB   Z4, Z1, Z4
+	VMOVDQU64 Z4, 64(CX)
+	VPANDD    Z0, Z5, Z5
+	VPSHUFB   Z5, Z1, Z5
+	VMOVDQU64 Z5, 320(CX)
+	VMOVDQU64 144(AX), Z4
+	VPSRLW    $0x04, Z4, Z5
+	VPANDD    Z0, Z4, Z4
+	VPSHUFB   Z4, Z1, Z4
+	VMOVDQU64 Z4, 128(CX)
+	VPANDD    Z0, Z5, Z5
+	VPSHUFB   Z5, Z1, Z5
+	VMOVDQU64 Z5, 384(CX)
+	VMOVDQU64 208(AX), Z4
+	VPSRLW    $0x04, Z4, Z5
+	VPANDD    Z0, Z4, Z4
+	VPSHUFB   Z4, Z1, Z4
+	VMOVDQU64 Z4, 192(CX)
+	VPANDD    Z0, Z5, Z5
+	VPSHUFB   Z5, Z1, Z5
+	VMOVDQU64 Z5, 448(CX)
+	VPMOVSXBD (AX), Z4
+	VCVTDQ2PS Z4, Z4
+	VMULPS    Z3, Z4, Z4
+	VMULPS    Z2, Z4, Z5
+	VMOVUPS   Z4, 512(CX)
+	VMOVUPS   Z5, 576(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000110, AX
+	SUBQ      $0x00000001, BX
+	JNZ       block0
+	SUBQ      $0x00000001, DX
+	JNZ       superblock0
+	VZEROUPPER
+	RET
+
+// func floatsIQ4XSAVX512(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·floatsIQ4XSAVX512(SB), NOSPLIT, $0-24
+	MOVQ            w+8(FP), AX
+	MOVQ            AX, CX
+	MOVQ            dst+0(FP), CX
+	MOVL            $0x0f0f0f0f, DX
+	VPBROADCASTD    DX, Z0
+	VBROADCASTI32X4 levels128<>+0(SB), Z1
+	MOVL            $0xc3000000, DX
+	VPBROADCASTD    DX, Z2
+	MOVL            $0x000000ff, DX
+	VPBROADCASTD    DX, Z3
+	MOVQ            blocks+16(FP), DX
+
+superblock0:
+	VCVTPH2PS (AX), Z4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, BX
+
+block0:
+	VPMOVSXBD   (AX), Z5
+	VCVTDQ2PS   Z5, Z5
+	VMULPS      Z4, Z5, Z5
+	VMULPS      Z2, Z5, Z6
+	VMOVDQU64   16(AX), Z7
+	VPSRLW      $0x04, Z7, Z8
+	VPANDD      Z0, Z7, Z7
+	VPSHUFB     Z7, Z1, Z7
+	VPSRLD      $0x00, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z6, Z5, Z9
+	VMOVUPS     Z9, (CX)
+	VPSRLD      $0x08, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z6, Z5, Z9
+	VMOVUPS     Z9, 64(CX)
+	VPSRLD      $0x10, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z6, Z5, Z9
+	VMOVUPS     Z9, 128(CX)
+	VPSRLD      $0x18, Z7, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 192(CX)
+	VPANDD      Z0, Z8, Z8
+	VPSHUFB     Z8, Z1, Z8
+	VPSRLD      $0x00, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1024(CX)
+	VPSRLD      $0x08, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1088(CX)
+	VPSRLD      $0x10, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1152(CX)
+	VPSRLD      $0x18, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1216(CX)
+	VMOVDQU64   80(AX), Z7
+	VPSRLW      $0x04, Z7, Z8
+	VPANDD      Z0, Z7, Z7
+	VPSHUFB     Z7, Z1, Z7
+	VPSRLD      $0x00, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z6, Z5, Z9
+	VMOVUPS     Z9, 256(CX)
+	VPSRLD      $0x08, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z6, Z5, Z9
+	VMOVUPS     Z9, 320(CX)
+	VPSRLD      $0x10, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z6, Z5, Z9
+	VMOVUPS     Z9, 384(CX)
+	VPSRLD      $0x18, Z7, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 448(CX)
+	VPANDD      Z0, Z8, Z8
+	VPSHUFB     Z8, Z1, Z8
+	VPSRLD      $0x00, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1280(CX)
+	VPSRLD      $0x08, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1344(CX)
+	VPSRLD      $0x10, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1408(CX)
+	VPSRLD      $0x18, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1472(CX)
+	VMOVDQU64   144(AX), Z7
+	VPSRLW      $0x04, Z7, Z8
+	VPANDD      Z0, Z7, Z7
+	VPSHUFB     Z7, Z1, Z7
+	VPSRLD      $0x00, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z6, Z5, Z9
+	VMOVUPS     Z9, 512(CX)
+	VPSRLD      $0x08, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z6, Z5, Z9
+	VMOVUPS     Z9, 576(CX)
+	VPSRLD      $0x10, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z6, Z5, Z9
+	VMOVUPS     Z9, 640(CX)
+	VPSRLD      $0x18, Z7, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 704(CX)
+	VPANDD      Z0, Z8, Z8
+	VPSHUFB     Z8, Z1, Z8
+	VPSRLD      $0x00, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1536(CX)
+	VPSRLD      $0x08, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1600(CX)
+	VPSRLD      $0x10, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1664(CX)
+	VPSRLD      $0x18, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1728(CX)
+	VMOVDQU64   208(AX), Z7
+	VPSRLW      $0x04, Z7, Z8
+	VPANDD      Z0, Z7, Z7
+	VPSHUFB     Z7, Z1, Z7
+	VPSRLD      $0x00, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z6, Z5, Z9
+	VMOVUPS     Z9, 768(CX)
+	VPSRLD      $0x08, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z6, Z5, Z9
+	VMOVUPS     Z9, 832(CX)
+	VPSRLD      $0x10, Z7, Z9
+	VPANDD      Z3, Z9, Z9
+	VCVTDQ2PS   Z9, Z9
+	VFMADD213PS Z6, Z5, Z9
+	VMOVUPS     Z9, 896(CX)
+	VPSRLD      $0x18, Z7, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 960(CX)
+	VPANDD      Z0, Z8, Z8
+	VPSHUFB     Z8, Z1, Z8
+	VPSRLD      $0x00, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1792(CX)
+	VPSRLD      $0x08, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1856(CX)
+	VPSRLD      $0x10, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1920(CX)
+	VPSRLD      $0x18, Z8, Z7
+	VPANDD      Z3, Z7, Z7
+	VCVTDQ2PS   Z7, Z7
+	VFMADD213PS Z6, Z5, Z7
+	VMOVUPS     Z7, 1984(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000110, AX
+	SUBQ        $0x00000001, BX
+	JNZ         block0
+	SUBQ        $0x00000001, DX
+	JNZ         superblock0
+	VZEROUPPER
+	RET
+
+// func dotAVX2(a *float32, b *float32, n int) float32
 // Requires: AVX, FMA3, SSE
 TEXT ·dotAVX2(SB), NOSPLIT, $0-28
 	MOVQ   a+0(FP), AX
@@ -374,84 +8481,6 @@ loop:
 	VZEROUPPER
 	RET
 
-// func dotHalfAVX2(a *byte, b *byte, n int) float32
-// Requires: AVX, F16C, FMA3, SSE
-TEXT ·dotHalfAVX2(SB), NOSPLIT, $0-28
-	MOVQ   a+0(FP), AX
-	MOVQ   b+8(FP), CX
-	MOVQ   n+16(FP), DX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-
-loop:
-	VCVTPH2PS    (AX), Y4
-	VFMADD231PS  (CX), Y4, Y0
-	VCVTPH2PS    16(AX), Y4
-	VFMADD231PS  32(CX), Y4, Y1
-	VCVTPH2PS    32(AX), Y4
-	VFMADD231PS  64(CX), Y4, Y2
-	VCVTPH2PS    48(AX), Y4
-	VFMADD231PS  96(CX), Y4, Y3
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000080, CX
-	SUBQ         $0x00000020, DX
-	JNZ          loop
-	VADDPS       Y0, Y1, Y0
-	VADDPS       Y2, Y3, Y2
-	VADDPS       Y0, Y2, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X1
-	VSHUFPS      $0x4e, X1, X1, X0
-	VADDPS       X0, X1, X1
-	VSHUFPS      $0xb1, X1, X1, X0
-	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+24(FP)
-	VZEROUPPER
-	RET
-
-// func dotBF16AVX2(a *byte, b *byte, n int) float32
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·dotBF16AVX2(SB), NOSPLIT, $0-28
-	MOVQ   a+0(FP), AX
-	MOVQ   b+8(FP), CX
-	MOVQ   n+16(FP), DX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-
-loop:
-	VPMOVZXWD    (AX), Y4
-	VPSLLD       $0x10, Y4, Y4
-	VFMADD231PS  (CX), Y4, Y0
-	VPMOVZXWD    16(AX), Y4
-	VPSLLD       $0x10, Y4, Y4
-	VFMADD231PS  32(CX), Y4, Y1
-	VPMOVZXWD    32(AX), Y4
-	VPSLLD       $0x10, Y4, Y4
-	VFMADD231PS  64(CX), Y4, Y2
-	VPMOVZXWD    48(AX), Y4
-	VPSLLD       $0x10, Y4, Y4
-	VFMADD231PS  96(CX), Y4, Y3
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000080, CX
-	SUBQ         $0x00000020, DX
-	JNZ          loop
-	VADDPS       Y0, Y1, Y0
-	VADDPS       Y2, Y3, Y2
-	VADDPS       Y0, Y2, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X1
-	VSHUFPS      $0x4e, X1, X1, X0
-	VADDPS       X0, X1, X1
-	VSHUFPS      $0xb1, X1, X1, X0
-	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+24(FP)
-	VZEROUPPER
-	RET
-
 // func halvesAVX2(dst *float32, src *uint16, n int)
 // Requires: AVX, F16C
 TEXT ·halvesAVX2(SB), NOSPLIT, $0-24
@@ -490,21 +8519,23 @@ loop:
 	VZEROUPPER
 	RET
 
-// func quantiseAVX2(q *int8, ds *float32, x *float32, groups int)
+// func quantiseAVX2(q *int8, scales *float32, x *float32, blocks int, stride int, m4 int)
 // Requires: AVX, AVX2
-TEXT ·quantiseAVX2(SB), NOSPLIT, $0-32
+TEXT ·quantiseAVX2(SB), NOSPLIT, $0-48
 	MOVQ         q+0(FP), AX
-	MOVQ         ds+8(FP), CX
+	MOVQ         scales+8(FP), CX
 	MOVQ         x+16(FP), DX
-	MOVQ         groups+24(FP), BX
-	MOVL         $0x7fffffff, SI
-	VMOVD        SI, X0
+	MOVQ         blocks+24(FP), BX
+	MOVQ         stride+32(FP), SI
+	MOVQ         m4+40(FP), DI
+	MOVL         $0x7fffffff, R8
+	VMOVD        R8, X0
 	VPBROADCASTD X0, Y0
 	VMOVDQU      packOrder<>+0(SB), Y1
-	MOVL         $0x42fe0000, SI
-	VMOVD        SI, X2
+	MOVL         $0x42fe0000, R8
+	VMOVD        R8, X2
 
-loop:
+block:
 	VMOVUPS      (DX), Y5
 	VMOVUPS      32(DX), Y6
 	VMOVUPS      64(DX), Y7
@@ -530,36 +8561,57 @@ loop:
 	VDIVSS       X2, X3, X3
 	VMULPS       Y4, Y5, Y5
 	VCVTPS2DQ    Y5, Y5
-	VMOVDQA      Y5, Y9
 	VMULPS       Y4, Y6, Y6
 	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y6, Y9, Y9
+	VPADDD       Y6, Y5, Y9
 	VMULPS       Y4, Y7, Y7
 	VCVTPS2DQ    Y7, Y7
-	VPADDD       Y7, Y9, Y9
 	VMULPS       Y4, Y8, Y8
 	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y8, Y9, Y9
+	VPADDD       Y8, Y7, Y10
 	VPACKSSDW    Y6, Y5, Y5
 	VPACKSSDW    Y8, Y7, Y7
 	VPACKSSWB    Y7, Y5, Y5
 	VPERMD       Y5, Y1, Y5
 	VMOVDQU      Y5, (AX)
-	VEXTRACTI128 $0x01, Y9, X4
-	VPADDD       X4, X9, X9
-	VPSHUFD      $0x4e, X9, X4
-	VPADDD       X4, X9, X9
-	VPSHUFD      $0xb1, X9, X4
-	VPADDD       X4, X9, X9
+	VMOVSS       X3, (CX)
+	MOVQ         CX, R8
+	VPADDD       Y9, Y10, Y4
+	VEXTRACTI128 $0x01, Y4, X5
+	VPADDD       X5, X4, X4
+	VPSHUFD      $0x4e, X4, X5
+	VPADDD       X5, X4, X4
+	VPSHUFD      $0xb1, X4, X5
+	VPADDD       X5, X4, X4
+	VCVTDQ2PS    X4, X4
+	VMULSS       X3, X4, X4
+	ADDQ         DI, R8
+	VMOVSS       X4, (R8)
+	VEXTRACTI128 $0x01, Y9, X5
+	VPADDD       X5, X9, X9
+	VPSHUFD      $0x4e, X9, X5
+	VPADDD       X5, X9, X9
+	VPSHUFD      $0xb1, X9, X5
+	VPADDD       X5, X9, X9
 	VCVTDQ2PS    X9, X9
 	VMULSS       X3, X9, X9
-	VMOVSS       X3, (CX)
-	VMOVSS       X9, 4(CX)
+	ADDQ         DI, R8
+	VMOVSS       X9, (R8)
+	VEXTRACTI128 $0x01, Y10, X5
+	VPADDD       X5, X10, X10
+	VPSHUFD      $0x4e, X10, X5
+	VPADDD       X5, X10, X10
+	VPSHUFD      $0xb1, X10, X5
+	VPADDD       X5, X10, X10
+	VCVTDQ2PS    X10, X10
+	VMULSS       X3, X10, X10
+	ADDQ         DI, R8
+	VMOVSS       X10, (R8)
 	ADDQ         $0x00000080, DX
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000008, CX
+	ADDQ         SI, AX
+	ADDQ         SI, CX
 	SUBQ         $0x00000001, BX
-	JNZ          loop
+	JNZ          block
 	VZEROUPPER
 	RET
 
@@ -573,149 +8625,12014 @@ DATA packOrder<>+24(SB)/4, $0x00000003
 DATA packOrder<>+28(SB)/4, $0x00000007
 GLOBL packOrder<>(SB), RODATA|NOPTR, $32
 
-// func dotQ4x0AVX2(w *byte, q *int8, ds *float32, blocks int) float32
-// Requires: AVX, AVX2, F16C, FMA3, SSE
-TEXT ·dotQ4x0AVX2(SB), NOSPLIT, $0-36
-	MOVQ         w+0(FP), AX
-	MOVQ         q+8(FP), CX
-	MOVQ         ds+16(FP), DX
-	MOVQ         blocks+24(FP), BX
-	MOVL         $0x0f0f0f0f, SI
-	VMOVD        SI, X0
-	VPBROADCASTD X0, Y0
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y1, Y1, Y1
-	VXORPS       X2, X2, X2
+// func mul1F32AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, FMA3
+TEXT ·mul1F32AVX2(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), DX
+	MOVQ   columns+24(FP), BX
+	MOVQ   x+8(FP), SI
+	VXORPS Y0, Y0, Y0
 
-loop:
-	VMOVDQU      2(AX), X4
-	VPSRLW       $0x04, X4, X5
-	VINSERTI128  $0x01, X5, Y4, Y4
-	VPAND        Y0, Y4, Y4
-	VPXOR        Y5, Y5, Y5
-	VPMADDUBSW   (CX), Y4, Y6
-	VPMADDWD     Y3, Y6, Y6
-	VPADDD       Y6, Y5, Y5
-	VCVTDQ2PS    Y5, Y5
-	VMOVSD       (DX), X6
-	MOVWLZX      (AX), SI
-	VMOVD        SI, X4
-	VCVTPH2PS    X4, X4
-	VMOVSLDUP    X4, X4
-	VMULPS       X6, X4, X4
-	VADDPS       X4, X2, X2
-	VBROADCASTSS X4, Y6
-	VFMADD231PS  Y5, Y6, Y1
-	ADDQ         $0x00000012, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000008, DX
-	SUBQ         $0x00000001, BX
-	JNZ          loop
-	VEXTRACTF128 $0x01, Y1, X0
-	VADDPS       X0, X1, X0
-	VSHUFPS      $0x4e, X0, X0, X1
-	VADDPS       X1, X0, X0
-	VSHUFPS      $0xb1, X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X2, X1
-	MOVL         $0xc1000000, AX
-	VMOVD        AX, X2
-	VFMADD231SS  X2, X1, X0
-	MOVSS        X0, ret+32(FP)
-	VZEROUPPER
-	RET
-
-// func dotQ4x1AVX2(w *byte, q *int8, ds *float32, blocks int) float32
-// Requires: AVX, AVX2, F16C, FMA3, SSE
-TEXT ·dotQ4x1AVX2(SB), NOSPLIT, $0-36
-	MOVQ         w+0(FP), AX
-	MOVQ         q+8(FP), CX
-	MOVQ         ds+16(FP), DX
-	MOVQ         blocks+24(FP), BX
-	MOVL         $0x0f0f0f0f, SI
-	VMOVD        SI, X0
-	VPBROADCASTD X0, Y0
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X3
-	VPBROADCASTD X3, Y3
-	VXORPS       Y1, Y1, Y1
-	VXORPS       X2, X2, X2
-
-loop:
-	VMOVDQU      4(AX), X4
-	VPSRLW       $0x04, X4, X5
-	VINSERTI128  $0x01, X5, Y4, Y4
-	VPAND        Y0, Y4, Y4
-	VPXOR        Y5, Y5, Y5
-	VPMADDUBSW   (CX), Y4, Y6
-	VPMADDWD     Y3, Y6, Y6
-	VPADDD       Y6, Y5, Y5
-	VCVTDQ2PS    Y5, Y5
-	VMOVSD       (DX), X6
-	VMOVD        (AX), X4
-	VCVTPH2PS    X4, X4
-	VMULPS       X6, X4, X4
-	VADDPS       X4, X2, X2
-	VBROADCASTSS X4, Y6
-	VFMADD231PS  Y5, Y6, Y1
-	ADDQ         $0x00000014, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000008, DX
-	SUBQ         $0x00000001, BX
-	JNZ          loop
-	VEXTRACTF128 $0x01, Y1, X0
-	VADDPS       X0, X1, X0
-	VSHUFPS      $0x4e, X0, X0, X1
-	VADDPS       X1, X0, X0
-	VSHUFPS      $0xb1, X0, X0, X1
-	VADDPS       X1, X0, X0
-	VMOVSHDUP    X2, X1
-	VADDSS       X1, X0, X0
-	MOVSS        X0, ret+32(FP)
-	VZEROUPPER
-	RET
-
-// func dotQ8x0AVX2(w *byte, q *int8, ds *float32, blocks int) float32
-// Requires: AVX, AVX2, F16C, FMA3, SSE
-TEXT ·dotQ8x0AVX2(SB), NOSPLIT, $0-36
-	MOVQ         w+0(FP), AX
-	MOVQ         q+8(FP), CX
-	MOVQ         ds+16(FP), DX
-	MOVQ         blocks+24(FP), BX
-	MOVL         $0x00010001, SI
-	VMOVD        SI, X1
-	VPBROADCASTD X1, Y1
+columns0:
+	VMOVUPS      (DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VMOVUPS      (DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 4(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VMOVUPS      (DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 8(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VMOVUPS      (DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 12(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x00000010, SI
+	SUBQ         $0x00000004, BX
+	JNZ          columns0
+	LEAQ         (AX), DX
+	VMOVUPS      Y0, (DX)
+	MOVQ         w+0(FP), DX
+	MOVQ         columns+24(FP), BX
+	MOVQ         x+8(FP), SI
 	VXORPS       Y0, Y0, Y0
 
-loop:
-	VMOVDQU      2(AX), Y2
-	VMOVDQU      (CX), Y3
-	VPSIGNB      Y2, Y3, Y3
-	VPABSB       Y2, Y2
-	VPXOR        Y4, Y4, Y4
-	VPMADDUBSW   Y3, Y2, Y2
-	VPMADDWD     Y1, Y2, Y2
-	VPADDD       Y2, Y4, Y4
-	VCVTDQ2PS    Y4, Y4
-	MOVWLZX      (AX), SI
-	VMOVD        SI, X2
-	VCVTPH2PS    X2, X2
-	VMULSS       (DX), X2, X2
-	VBROADCASTSS X2, Y2
-	VFMADD231PS  Y4, Y2, Y0
-	ADDQ         $0x00000022, AX
-	ADDQ         $0x00000020, CX
-	ADDQ         $0x00000008, DX
+columns32:
+	VMOVUPS      32(DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VMOVUPS      32(DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 4(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VMOVUPS      32(DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 8(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VMOVUPS      32(DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 12(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x00000010, SI
+	SUBQ         $0x00000004, BX
+	JNZ          columns32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1F16AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, F16C, FMA3
+TEXT ·mul1F16AVX2(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), DX
+	MOVQ   columns+24(FP), BX
+	MOVQ   x+8(FP), SI
+	VXORPS Y0, Y0, Y0
+
+columns0:
+	VCVTPH2PS    (DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VCVTPH2PS    (DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 4(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VCVTPH2PS    (DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 8(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VCVTPH2PS    (DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 12(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x00000010, SI
+	SUBQ         $0x00000004, BX
+	JNZ          columns0
+	LEAQ         (AX), DX
+	VMOVUPS      Y0, (DX)
+	MOVQ         w+0(FP), DX
+	MOVQ         columns+24(FP), BX
+	MOVQ         x+8(FP), SI
+	VXORPS       Y0, Y0, Y0
+
+columns32:
+	VCVTPH2PS    16(DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VCVTPH2PS    16(DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 4(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VCVTPH2PS    16(DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 8(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VCVTPH2PS    16(DX), Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 12(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x00000010, SI
+	SUBQ         $0x00000004, BX
+	JNZ          columns32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1BF16AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·mul1BF16AVX2(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), DX
+	MOVQ   columns+24(FP), BX
+	MOVQ   x+8(FP), SI
+	VXORPS Y0, Y0, Y0
+
+columns0:
+	VPMOVZXWD    (DX), Y1
+	VPSLLD       $0x10, Y1, Y1
+	ADDQ         CX, DX
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VPMOVZXWD    (DX), Y1
+	VPSLLD       $0x10, Y1, Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 4(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VPMOVZXWD    (DX), Y1
+	VPSLLD       $0x10, Y1, Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 8(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VPMOVZXWD    (DX), Y1
+	VPSLLD       $0x10, Y1, Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 12(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x00000010, SI
+	SUBQ         $0x00000004, BX
+	JNZ          columns0
+	LEAQ         (AX), DX
+	VMOVUPS      Y0, (DX)
+	MOVQ         w+0(FP), DX
+	MOVQ         columns+24(FP), BX
+	MOVQ         x+8(FP), SI
+	VXORPS       Y0, Y0, Y0
+
+columns32:
+	VPMOVZXWD    16(DX), Y1
+	VPSLLD       $0x10, Y1, Y1
+	ADDQ         CX, DX
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VPMOVZXWD    16(DX), Y1
+	VPSLLD       $0x10, Y1, Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 4(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VPMOVZXWD    16(DX), Y1
+	VPSLLD       $0x10, Y1, Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 8(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VPMOVZXWD    16(DX), Y1
+	VPSLLD       $0x10, Y1, Y1
+	ADDQ         CX, DX
+	VBROADCASTSS 12(SI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x00000010, SI
+	SUBQ         $0x00000004, BX
+	JNZ          columns32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	VZEROUPPER
+	RET
+
+// func add1F32AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int, factor *float32)
+// Requires: AVX, FMA3
+TEXT ·add1F32AVX2(SB), NOSPLIT, $0-64
+	MOVQ         y+16(FP), AX
+	MOVQ         wstride+32(FP), CX
+	MOVQ         ystride+48(FP), DX
+	MOVQ         w+0(FP), BX
+	MOVQ         columns+24(FP), SI
+	MOVQ         x+8(FP), DI
+	MOVQ         factor+56(FP), R8
+	LEAQ         (AX), R9
+	VBROADCASTSS (R8), Y0
+	VMULPS       (R9), Y0, Y0
+	ADDQ         DX, R9
+
+columns0:
+	VMOVUPS      (BX), Y1
+	ADDQ         CX, BX
+	VBROADCASTSS (DI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VMOVUPS      (BX), Y1
+	ADDQ         CX, BX
+	VBROADCASTSS 4(DI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VMOVUPS      (BX), Y1
+	ADDQ         CX, BX
+	VBROADCASTSS 8(DI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VMOVUPS      (BX), Y1
+	ADDQ         CX, BX
+	VBROADCASTSS 12(DI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x00000010, DI
+	SUBQ         $0x00000004, SI
+	JNZ          columns0
+	LEAQ         (AX), BX
+	VMOVUPS      Y0, (BX)
+	MOVQ         w+0(FP), BX
+	MOVQ         columns+24(FP), SI
+	MOVQ         x+8(FP), DI
+	MOVQ         factor+56(FP), R8
+	LEAQ         32(AX), R9
+	VBROADCASTSS (R8), Y0
+	VMULPS       (R9), Y0, Y0
+	ADDQ         DX, R9
+
+columns32:
+	VMOVUPS      32(BX), Y1
+	ADDQ         CX, BX
+	VBROADCASTSS (DI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VMOVUPS      32(BX), Y1
+	ADDQ         CX, BX
+	VBROADCASTSS 4(DI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VMOVUPS      32(BX), Y1
+	ADDQ         CX, BX
+	VBROADCASTSS 8(DI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	VMOVUPS      32(BX), Y1
+	ADDQ         CX, BX
+	VBROADCASTSS 12(DI), Y2
+	VFMADD231PS  Y2, Y1, Y0
+	ADDQ         $0x00000010, DI
+	SUBQ         $0x00000004, SI
+	JNZ          columns32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	VZEROUPPER
+	RET
+
+// func mul4F32AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, FMA3
+TEXT ·mul4F32AVX2(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), BX
+	MOVQ   columns+24(FP), SI
+	MOVQ   x+8(FP), DI
+	MOVQ   xstride+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+columns0:
+	VMOVUPS      (BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS (DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS (DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS (DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      (BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 4(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 4(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 4(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 4(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      (BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 8(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 8(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 8(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 8(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      (BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 12(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 12(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 12(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 12(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x00000010, DI
+	SUBQ         $0x00000004, SI
+	JNZ          columns0
+	LEAQ         (AX), BX
+	VMOVUPS      Y0, (BX)
+	ADDQ         DX, BX
+	VMOVUPS      Y1, (BX)
+	ADDQ         DX, BX
+	VMOVUPS      Y2, (BX)
+	ADDQ         DX, BX
+	VMOVUPS      Y3, (BX)
+	MOVQ         w+0(FP), BX
+	MOVQ         columns+24(FP), SI
+	MOVQ         x+8(FP), DI
+	MOVQ         xstride+40(FP), R8
+	LEAQ         (R8)(R8*2), R9
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+columns32:
+	VMOVUPS      32(BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS (DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS (DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS (DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      32(BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 4(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 4(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 4(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 4(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      32(BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 8(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 8(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 8(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 8(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      32(BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 12(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 12(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 12(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 12(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x00000010, DI
+	SUBQ         $0x00000004, SI
+	JNZ          columns32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Y3, (AX)
+	VZEROUPPER
+	RET
+
+// func mul4F16AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, F16C, FMA3
+TEXT ·mul4F16AVX2(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), BX
+	MOVQ   columns+24(FP), SI
+	MOVQ   x+8(FP), DI
+	MOVQ   xstride+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+columns0:
+	VCVTPH2PS    (BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS (DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS (DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS (DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VCVTPH2PS    (BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 4(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 4(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 4(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 4(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VCVTPH2PS    (BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 8(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 8(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 8(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 8(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VCVTPH2PS    (BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 12(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 12(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 12(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 12(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x00000010, DI
+	SUBQ         $0x00000004, SI
+	JNZ          columns0
+	LEAQ         (AX), BX
+	VMOVUPS      Y0, (BX)
+	ADDQ         DX, BX
+	VMOVUPS      Y1, (BX)
+	ADDQ         DX, BX
+	VMOVUPS      Y2, (BX)
+	ADDQ         DX, BX
+	VMOVUPS      Y3, (BX)
+	MOVQ         w+0(FP), BX
+	MOVQ         columns+24(FP), SI
+	MOVQ         x+8(FP), DI
+	MOVQ         xstride+40(FP), R8
+	LEAQ         (R8)(R8*2), R9
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+columns32:
+	VCVTPH2PS    16(BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS (DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS (DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS (DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VCVTPH2PS    16(BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 4(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 4(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 4(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 4(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VCVTPH2PS    16(BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 8(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 8(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 8(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 8(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VCVTPH2PS    16(BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 12(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 12(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 12(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 12(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x00000010, DI
+	SUBQ         $0x00000004, SI
+	JNZ          columns32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Y3, (AX)
+	VZEROUPPER
+	RET
+
+// func mul4BF16AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·mul4BF16AVX2(SB), NOSPLIT, $0-56
+	MOVQ   y+16(FP), AX
+	MOVQ   wstride+32(FP), CX
+	MOVQ   ystride+48(FP), DX
+	MOVQ   w+0(FP), BX
+	MOVQ   columns+24(FP), SI
+	MOVQ   x+8(FP), DI
+	MOVQ   xstride+40(FP), R8
+	LEAQ   (R8)(R8*2), R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+columns0:
+	VPMOVZXWD    (BX), Y4
+	VPSLLD       $0x10, Y4, Y4
+	ADDQ         CX, BX
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS (DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS (DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS (DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VPMOVZXWD    (BX), Y4
+	VPSLLD       $0x10, Y4, Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 4(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 4(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 4(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 4(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VPMOVZXWD    (BX), Y4
+	VPSLLD       $0x10, Y4, Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 8(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 8(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 8(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 8(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VPMOVZXWD    (BX), Y4
+	VPSLLD       $0x10, Y4, Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 12(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 12(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 12(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 12(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x00000010, DI
+	SUBQ         $0x00000004, SI
+	JNZ          columns0
+	LEAQ         (AX), BX
+	VMOVUPS      Y0, (BX)
+	ADDQ         DX, BX
+	VMOVUPS      Y1, (BX)
+	ADDQ         DX, BX
+	VMOVUPS      Y2, (BX)
+	ADDQ         DX, BX
+	VMOVUPS      Y3, (BX)
+	MOVQ         w+0(FP), BX
+	MOVQ         columns+24(FP), SI
+	MOVQ         x+8(FP), DI
+	MOVQ         xstride+40(FP), R8
+	LEAQ         (R8)(R8*2), R9
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+columns32:
+	VPMOVZXWD    16(BX), Y4
+	VPSLLD       $0x10, Y4, Y4
+	ADDQ         CX, BX
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS (DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS (DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS (DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VPMOVZXWD    16(BX), Y4
+	VPSLLD       $0x10, Y4, Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 4(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 4(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 4(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 4(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VPMOVZXWD    16(BX), Y4
+	VPSLLD       $0x10, Y4, Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 8(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 8(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 8(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 8(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VPMOVZXWD    16(BX), Y4
+	VPSLLD       $0x10, Y4, Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 12(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 12(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 12(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 12(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x00000010, DI
+	SUBQ         $0x00000004, SI
+	JNZ          columns32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Y3, (AX)
+	VZEROUPPER
+	RET
+
+// func add4F32AVX2(w *byte, x *byte, y *float32, columns int, wstride int, xstride int, ystride int, factor *float32)
+// Requires: AVX, FMA3
+TEXT ·add4F32AVX2(SB), NOSPLIT, $0-64
+	MOVQ         y+16(FP), AX
+	MOVQ         wstride+32(FP), CX
+	MOVQ         ystride+48(FP), DX
+	MOVQ         w+0(FP), BX
+	MOVQ         columns+24(FP), SI
+	MOVQ         x+8(FP), DI
+	MOVQ         xstride+40(FP), R8
+	LEAQ         (R8)(R8*2), R9
+	MOVQ         factor+56(FP), R10
+	LEAQ         (AX), R11
+	VBROADCASTSS (R10), Y0
+	VMULPS       (R11), Y0, Y0
+	ADDQ         DX, R11
+	VBROADCASTSS 4(R10), Y1
+	VMULPS       (R11), Y1, Y1
+	ADDQ         DX, R11
+	VBROADCASTSS 8(R10), Y2
+	VMULPS       (R11), Y2, Y2
+	ADDQ         DX, R11
+	VBROADCASTSS 12(R10), Y3
+	VMULPS       (R11), Y3, Y3
+	ADDQ         DX, R11
+
+columns0:
+	VMOVUPS      (BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS (DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS (DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS (DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      (BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 4(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 4(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 4(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 4(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      (BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 8(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 8(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 8(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 8(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      (BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 12(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 12(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 12(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 12(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x00000010, DI
+	SUBQ         $0x00000004, SI
+	JNZ          columns0
+	LEAQ         (AX), BX
+	VMOVUPS      Y0, (BX)
+	ADDQ         DX, BX
+	VMOVUPS      Y1, (BX)
+	ADDQ         DX, BX
+	VMOVUPS      Y2, (BX)
+	ADDQ         DX, BX
+	VMOVUPS      Y3, (BX)
+	MOVQ         w+0(FP), BX
+	MOVQ         columns+24(FP), SI
+	MOVQ         x+8(FP), DI
+	MOVQ         xstride+40(FP), R8
+	LEAQ         (R8)(R8*2), R9
+	MOVQ         factor+56(FP), R10
+	LEAQ         32(AX), R11
+	VBROADCASTSS (R10), Y0
+	VMULPS       (R11), Y0, Y0
+	ADDQ         DX, R11
+	VBROADCASTSS 4(R10), Y1
+	VMULPS       (R11), Y1, Y1
+	ADDQ         DX, R11
+	VBROADCASTSS 8(R10), Y2
+	VMULPS       (R11), Y2, Y2
+	ADDQ         DX, R11
+	VBROADCASTSS 12(R10), Y3
+	VMULPS       (R11), Y3, Y3
+	ADDQ         DX, R11
+
+columns32:
+	VMOVUPS      32(BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS (DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS (DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS (DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS (DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      32(BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 4(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 4(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 4(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 4(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      32(BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 8(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 8(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 8(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 8(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	VMOVUPS      32(BX), Y4
+	ADDQ         CX, BX
+	VBROADCASTSS 12(DI), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VBROADCASTSS 12(DI)(R8*1), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VBROADCASTSS 12(DI)(R8*2), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VBROADCASTSS 12(DI)(R9*1), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x00000010, DI
+	SUBQ         $0x00000004, SI
+	JNZ          columns32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         DX, AX
+	VMOVUPS      Y3, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1Q4x0AVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mul1Q4x0AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0xc1000000, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         x+8(FP), SI
+	VXORPS       Y2, Y2, Y2
+	MOVQ         blocks+24(FP), DI
+
+block0:
+	VMOVDQU      32(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD (SI), Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 16(SI), Y3
+	VPMADDUBSW   Y3, Y4, Y3
+	VPADDW       Y3, Y5, Y5
+	VMOVDQU      96(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 4(SI), Y6
+	VPMADDUBSW   Y6, Y3, Y6
+	VPADDW       Y6, Y5, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 20(SI), Y3
+	VPMADDUBSW   Y3, Y4, Y3
+	VPADDW       Y3, Y5, Y5
+	VMOVDQU      160(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 8(SI), Y6
+	VPMADDUBSW   Y6, Y3, Y6
+	VPADDW       Y6, Y5, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 24(SI), Y3
+	VPMADDUBSW   Y3, Y4, Y3
+	VPADDW       Y3, Y5, Y5
+	VMOVDQU      224(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 12(SI), Y6
+	VPMADDUBSW   Y6, Y3, Y6
+	VPADDW       Y6, Y5, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 28(SI), Y3
+	VPMADDUBSW   Y3, Y4, Y3
+	VPADDW       Y3, Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VCVTPH2PS    (AX), Y3
+	VMULPS       Y1, Y3, Y4
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 32(SI), Y6
+	VMULPS       Y3, Y6, Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 36(SI), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	ADDQ         $0x00000030, SI
+	ADDQ         $0x00000120, AX
+	SUBQ         $0x00000001, DI
+	JNZ          block0
+	LEAQ         (CX), AX
+	VMOVUPS      Y2, (AX)
+	MOVQ         BX, AX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0xc1000000, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         x+8(FP), BX
+	VXORPS       Y2, Y2, Y2
+	MOVQ         blocks+24(FP), SI
+
+block32:
+	VMOVDQU      64(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD (BX), Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 16(BX), Y3
+	VPMADDUBSW   Y3, Y4, Y3
+	VPADDW       Y3, Y5, Y5
+	VMOVDQU      128(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 4(BX), Y6
+	VPMADDUBSW   Y6, Y3, Y6
+	VPADDW       Y6, Y5, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 20(BX), Y3
+	VPMADDUBSW   Y3, Y4, Y3
+	VPADDW       Y3, Y5, Y5
+	VMOVDQU      192(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 8(BX), Y6
+	VPMADDUBSW   Y6, Y3, Y6
+	VPADDW       Y6, Y5, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 24(BX), Y3
+	VPMADDUBSW   Y3, Y4, Y3
+	VPADDW       Y3, Y5, Y5
+	VMOVDQU      256(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 12(BX), Y6
+	VPMADDUBSW   Y6, Y3, Y6
+	VPADDW       Y6, Y5, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 28(BX), Y3
+	VPMADDUBSW   Y3, Y4, Y3
+	VPADDW       Y3, Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VCVTPH2PS    16(AX), Y3
+	VMULPS       Y1, Y3, Y4
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 32(BX), Y6
+	VMULPS       Y3, Y6, Y6
+	VFMADD231PS  Y5, Y6, Y2
+	VBROADCASTSS 36(BX), Y6
+	VFMADD231PS  Y6, Y4, Y2
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x00000120, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block32
+	LEAQ         32(CX), BX
+	VMOVUPS      Y2, (BX)
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+DATA ones<>+0(SB)/2, $0x0001
+DATA ones<>+2(SB)/2, $0x0001
+DATA ones<>+4(SB)/2, $0x0001
+DATA ones<>+6(SB)/2, $0x0001
+DATA ones<>+8(SB)/2, $0x0001
+DATA ones<>+10(SB)/2, $0x0001
+DATA ones<>+12(SB)/2, $0x0001
+DATA ones<>+14(SB)/2, $0x0001
+DATA ones<>+16(SB)/2, $0x0001
+DATA ones<>+18(SB)/2, $0x0001
+DATA ones<>+20(SB)/2, $0x0001
+DATA ones<>+22(SB)/2, $0x0001
+DATA ones<>+24(SB)/2, $0x0001
+DATA ones<>+26(SB)/2, $0x0001
+DATA ones<>+28(SB)/2, $0x0001
+DATA ones<>+30(SB)/2, $0x0001
+GLOBL ones<>(SB), RODATA|NOPTR, $32
+
+// func unpackQ4x0AVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·unpackQ4x0AVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0xc1000000, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), BX
+
+block0:
+	VMOVDQU      32(AX), Y2
+	VPSRLW       $0x04, Y2, Y3
+	VPAND        Y0, Y2, Y2
+	VMOVDQU      Y2, (DX)
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 256(DX)
+	VMOVDQU      96(AX), Y2
+	VPSRLW       $0x04, Y2, Y3
+	VPAND        Y0, Y2, Y2
+	VMOVDQU      Y2, 64(DX)
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 320(DX)
+	VMOVDQU      160(AX), Y2
+	VPSRLW       $0x04, Y2, Y3
+	VPAND        Y0, Y2, Y2
+	VMOVDQU      Y2, 128(DX)
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 384(DX)
+	VMOVDQU      224(AX), Y2
+	VPSRLW       $0x04, Y2, Y3
+	VPAND        Y0, Y2, Y2
+	VMOVDQU      Y2, 192(DX)
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 448(DX)
+	VCVTPH2PS    (AX), Y2
+	VMULPS       Y1, Y2, Y3
+	VMOVUPS      Y2, 512(DX)
+	VMOVUPS      Y3, 576(DX)
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x00000120, AX
 	SUBQ         $0x00000001, BX
-	JNZ          loop
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPS       X1, X0, X1
-	VSHUFPS      $0x4e, X1, X1, X0
-	VADDPS       X0, X1, X1
-	VSHUFPS      $0xb1, X1, X1, X0
-	VADDPS       X0, X1, X1
-	MOVSS        X1, ret+32(FP)
+	JNZ          block0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0xc1000000, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), DX
+
+block32:
+	VMOVDQU   64(AX), Y2
+	VPSRLW    $0x04, Y2, Y3
+	VPAND     Y0, Y2, Y2
+	VMOVDQU   Y2, 32(CX)
+	VPAND     Y0, Y3, Y3
+	VMOVDQU   Y3, 288(CX)
+	VMOVDQU   128(AX), Y2
+	VPSRLW    $0x04, Y2, Y3
+	VPAND     Y0, Y2, Y2
+	VMOVDQU   Y2, 96(CX)
+	VPAND     Y0, Y3, Y3
+	VMOVDQU   Y3, 352(CX)
+	VMOVDQU   192(AX), Y2
+	VPSRLW    $0x04, Y2, Y3
+	VPAND     Y0, Y2, Y2
+	VMOVDQU   Y2, 160(CX)
+	VPAND     Y0, Y3, Y3
+	VMOVDQU   Y3, 416(CX)
+	VMOVDQU   256(AX), Y2
+	VPSRLW    $0x04, Y2, Y3
+	VPAND     Y0, Y2, Y2
+	VMOVDQU   Y2, 224(CX)
+	VPAND     Y0, Y3, Y3
+	VMOVDQU   Y3, 480(CX)
+	VCVTPH2PS 16(AX), Y2
+	VMULPS    Y1, Y2, Y3
+	VMOVUPS   Y2, 544(CX)
+	VMOVUPS   Y3, 608(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000120, AX
+	SUBQ      $0x00000001, DX
+	JNZ       block32
+	VZEROUPPER
+	RET
+
+// func floatsQ4x0AVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·floatsQ4x0AVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0xc1000000, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x000000ff, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         blocks+16(FP), BX
+
+block0:
+	VCVTPH2PS    (AX), Y3
+	VMULPS       Y1, Y3, Y4
+	VMOVDQU      32(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSRLD       $0x00, Y5, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y4, Y3, Y7
+	VMOVUPS      Y7, (DX)
+	VPSRLD       $0x08, Y5, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y4, Y3, Y7
+	VMOVUPS      Y7, 64(DX)
+	VPSRLD       $0x10, Y5, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y4, Y3, Y7
+	VMOVUPS      Y7, 128(DX)
+	VPSRLD       $0x18, Y5, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 192(DX)
+	VPAND        Y0, Y6, Y6
+	VPSRLD       $0x00, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1024(DX)
+	VPSRLD       $0x08, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1088(DX)
+	VPSRLD       $0x10, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1152(DX)
+	VPSRLD       $0x18, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1216(DX)
+	VMOVDQU      96(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSRLD       $0x00, Y5, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y4, Y3, Y7
+	VMOVUPS      Y7, 256(DX)
+	VPSRLD       $0x08, Y5, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y4, Y3, Y7
+	VMOVUPS      Y7, 320(DX)
+	VPSRLD       $0x10, Y5, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y4, Y3, Y7
+	VMOVUPS      Y7, 384(DX)
+	VPSRLD       $0x18, Y5, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 448(DX)
+	VPAND        Y0, Y6, Y6
+	VPSRLD       $0x00, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1280(DX)
+	VPSRLD       $0x08, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1344(DX)
+	VPSRLD       $0x10, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1408(DX)
+	VPSRLD       $0x18, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1472(DX)
+	VMOVDQU      160(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSRLD       $0x00, Y5, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y4, Y3, Y7
+	VMOVUPS      Y7, 512(DX)
+	VPSRLD       $0x08, Y5, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y4, Y3, Y7
+	VMOVUPS      Y7, 576(DX)
+	VPSRLD       $0x10, Y5, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y4, Y3, Y7
+	VMOVUPS      Y7, 640(DX)
+	VPSRLD       $0x18, Y5, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 704(DX)
+	VPAND        Y0, Y6, Y6
+	VPSRLD       $0x00, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1536(DX)
+	VPSRLD       $0x08, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1600(DX)
+	VPSRLD       $0x10, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1664(DX)
+	VPSRLD       $0x18, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1728(DX)
+	VMOVDQU      224(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSRLD       $0x00, Y5, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y4, Y3, Y7
+	VMOVUPS      Y7, 768(DX)
+	VPSRLD       $0x08, Y5, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y4, Y3, Y7
+	VMOVUPS      Y7, 832(DX)
+	VPSRLD       $0x10, Y5, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y4, Y3, Y7
+	VMOVUPS      Y7, 896(DX)
+	VPSRLD       $0x18, Y5, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 960(DX)
+	VPAND        Y0, Y6, Y6
+	VPSRLD       $0x00, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1792(DX)
+	VPSRLD       $0x08, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1856(DX)
+	VPSRLD       $0x10, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1920(DX)
+	VPSRLD       $0x18, Y6, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1984(DX)
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x00000120, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0xc1000000, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x000000ff, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         blocks+16(FP), DX
+
+block32:
+	VCVTPH2PS   16(AX), Y3
+	VMULPS      Y1, Y3, Y4
+	VMOVDQU     64(AX), Y5
+	VPSRLW      $0x04, Y5, Y6
+	VPAND       Y0, Y5, Y5
+	VPSRLD      $0x00, Y5, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y4, Y3, Y7
+	VMOVUPS     Y7, 32(CX)
+	VPSRLD      $0x08, Y5, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y4, Y3, Y7
+	VMOVUPS     Y7, 96(CX)
+	VPSRLD      $0x10, Y5, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y4, Y3, Y7
+	VMOVUPS     Y7, 160(CX)
+	VPSRLD      $0x18, Y5, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 224(CX)
+	VPAND       Y0, Y6, Y6
+	VPSRLD      $0x00, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1056(CX)
+	VPSRLD      $0x08, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1120(CX)
+	VPSRLD      $0x10, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1184(CX)
+	VPSRLD      $0x18, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1248(CX)
+	VMOVDQU     128(AX), Y5
+	VPSRLW      $0x04, Y5, Y6
+	VPAND       Y0, Y5, Y5
+	VPSRLD      $0x00, Y5, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y4, Y3, Y7
+	VMOVUPS     Y7, 288(CX)
+	VPSRLD      $0x08, Y5, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y4, Y3, Y7
+	VMOVUPS     Y7, 352(CX)
+	VPSRLD      $0x10, Y5, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y4, Y3, Y7
+	VMOVUPS     Y7, 416(CX)
+	VPSRLD      $0x18, Y5, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 480(CX)
+	VPAND       Y0, Y6, Y6
+	VPSRLD      $0x00, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1312(CX)
+	VPSRLD      $0x08, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1376(CX)
+	VPSRLD      $0x10, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1440(CX)
+	VPSRLD      $0x18, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1504(CX)
+	VMOVDQU     192(AX), Y5
+	VPSRLW      $0x04, Y5, Y6
+	VPAND       Y0, Y5, Y5
+	VPSRLD      $0x00, Y5, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y4, Y3, Y7
+	VMOVUPS     Y7, 544(CX)
+	VPSRLD      $0x08, Y5, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y4, Y3, Y7
+	VMOVUPS     Y7, 608(CX)
+	VPSRLD      $0x10, Y5, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y4, Y3, Y7
+	VMOVUPS     Y7, 672(CX)
+	VPSRLD      $0x18, Y5, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 736(CX)
+	VPAND       Y0, Y6, Y6
+	VPSRLD      $0x00, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1568(CX)
+	VPSRLD      $0x08, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1632(CX)
+	VPSRLD      $0x10, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1696(CX)
+	VPSRLD      $0x18, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1760(CX)
+	VMOVDQU     256(AX), Y5
+	VPSRLW      $0x04, Y5, Y6
+	VPAND       Y0, Y5, Y5
+	VPSRLD      $0x00, Y5, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y4, Y3, Y7
+	VMOVUPS     Y7, 800(CX)
+	VPSRLD      $0x08, Y5, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y4, Y3, Y7
+	VMOVUPS     Y7, 864(CX)
+	VPSRLD      $0x10, Y5, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y4, Y3, Y7
+	VMOVUPS     Y7, 928(CX)
+	VPSRLD      $0x18, Y5, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 992(CX)
+	VPAND       Y0, Y6, Y6
+	VPSRLD      $0x00, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1824(CX)
+	VPSRLD      $0x08, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1888(CX)
+	VPSRLD      $0x10, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1952(CX)
+	VPSRLD      $0x18, Y6, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 2016(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000120, AX
+	SUBQ        $0x00000001, DX
+	JNZ         block32
+	VZEROUPPER
+	RET
+
+// func mul4Tile1By8AVX2(w *byte, x *byte, y *float32, blocks int, ystride int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·mul4Tile1By8AVX2(SB), NOSPLIT, $0-40
+	MOVQ   y+16(FP), AX
+	MOVQ   ystride+32(FP), CX
+	MOVQ   w+0(FP), DX
+	MOVQ   x+8(FP), BX
+	MOVQ   blocks+24(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+block0:
+	VMOVDQU      (DX), Y4
+	VPBROADCASTD (BX), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 32(BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPBROADCASTD 64(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPBROADCASTD 96(BX), Y8
+	VPMADDUBSW   Y8, Y4, Y8
+	VMOVDQU      64(DX), Y4
+	VPBROADCASTD 4(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 36(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 68(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 100(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      128(DX), Y4
+	VPBROADCASTD 8(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 40(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 72(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 104(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      192(DX), Y4
+	VPBROADCASTD 12(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 44(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 76(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 108(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      256(DX), Y4
+	VPBROADCASTD 16(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 48(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 80(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 112(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      320(DX), Y4
+	VPBROADCASTD 20(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 52(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 84(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 116(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      384(DX), Y4
+	VPBROADCASTD 24(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 56(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 88(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 120(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      448(DX), Y4
+	VPBROADCASTD 28(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 60(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 92(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 124(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VMOVUPS      512(DX), Y4
+	VMOVUPS      576(DX), Y9
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 128(BX), Y10
+	VMULPS       Y4, Y10, Y10
+	VFMADD231PS  Y5, Y10, Y0
+	VBROADCASTSS 144(BX), Y10
+	VFMADD231PS  Y10, Y9, Y0
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 132(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 148(BX), Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 136(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y7, Y5, Y2
+	VBROADCASTSS 152(BX), Y5
+	VFMADD231PS  Y5, Y9, Y2
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 140(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y8, Y5, Y3
+	VBROADCASTSS 156(BX), Y5
+	VFMADD231PS  Y5, Y9, Y3
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x000000c0, BX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	LEAQ         (AX), DX
+	VMOVUPS      Y0, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y1, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y2, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y3, (DX)
+	MOVQ         w+0(FP), DX
+	MOVQ         x+8(FP), BX
+	MOVQ         blocks+24(FP), SI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+block32:
+	VMOVDQU      32(DX), Y4
+	VPBROADCASTD (BX), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 32(BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPBROADCASTD 64(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPBROADCASTD 96(BX), Y8
+	VPMADDUBSW   Y8, Y4, Y8
+	VMOVDQU      96(DX), Y4
+	VPBROADCASTD 4(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 36(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 68(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 100(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      160(DX), Y4
+	VPBROADCASTD 8(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 40(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 72(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 104(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      224(DX), Y4
+	VPBROADCASTD 12(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 44(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 76(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 108(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      288(DX), Y4
+	VPBROADCASTD 16(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 48(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 80(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 112(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      352(DX), Y4
+	VPBROADCASTD 20(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 52(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 84(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 116(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      416(DX), Y4
+	VPBROADCASTD 24(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 56(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 88(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 120(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      480(DX), Y4
+	VPBROADCASTD 28(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 60(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 92(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 124(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VMOVUPS      544(DX), Y4
+	VMOVUPS      608(DX), Y9
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 128(BX), Y10
+	VMULPS       Y4, Y10, Y10
+	VFMADD231PS  Y5, Y10, Y0
+	VBROADCASTSS 144(BX), Y10
+	VFMADD231PS  Y10, Y9, Y0
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 132(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 148(BX), Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 136(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y7, Y5, Y2
+	VBROADCASTSS 152(BX), Y5
+	VFMADD231PS  Y5, Y9, Y2
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 140(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y8, Y5, Y3
+	VBROADCASTSS 156(BX), Y5
+	VFMADD231PS  Y5, Y9, Y3
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x000000c0, BX
+	SUBQ         $0x00000001, SI
+	JNZ          block32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y3, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1Q4x1AVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mul1Q4x1AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         x+8(FP), SI
+	VXORPS       Y1, Y1, Y1
+	MOVQ         blocks+24(FP), DI
+
+block0:
+	VMOVDQU      64(AX), Y2
+	VPSRLW       $0x04, Y2, Y3
+	VPAND        Y0, Y2, Y2
+	VPBROADCASTD (SI), Y4
+	VPMADDUBSW   Y4, Y2, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 16(SI), Y2
+	VPMADDUBSW   Y2, Y3, Y2
+	VPADDW       Y2, Y4, Y4
+	VMOVDQU      128(AX), Y2
+	VPSRLW       $0x04, Y2, Y3
+	VPAND        Y0, Y2, Y2
+	VPBROADCASTD 4(SI), Y5
+	VPMADDUBSW   Y5, Y2, Y5
+	VPADDW       Y5, Y4, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 20(SI), Y2
+	VPMADDUBSW   Y2, Y3, Y2
+	VPADDW       Y2, Y4, Y4
+	VMOVDQU      192(AX), Y2
+	VPSRLW       $0x04, Y2, Y3
+	VPAND        Y0, Y2, Y2
+	VPBROADCASTD 8(SI), Y5
+	VPMADDUBSW   Y5, Y2, Y5
+	VPADDW       Y5, Y4, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 24(SI), Y2
+	VPMADDUBSW   Y2, Y3, Y2
+	VPADDW       Y2, Y4, Y4
+	VMOVDQU      256(AX), Y2
+	VPSRLW       $0x04, Y2, Y3
+	VPAND        Y0, Y2, Y2
+	VPBROADCASTD 12(SI), Y5
+	VPMADDUBSW   Y5, Y2, Y5
+	VPADDW       Y5, Y4, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 28(SI), Y2
+	VPMADDUBSW   Y2, Y3, Y2
+	VPADDW       Y2, Y4, Y4
+	VPMADDWD     ones<>+0(SB), Y4, Y4
+	VCVTPH2PS    (AX), Y2
+	VCVTPH2PS    32(AX), Y3
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 32(SI), Y5
+	VMULPS       Y2, Y5, Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 36(SI), Y5
+	VFMADD231PS  Y5, Y3, Y1
+	ADDQ         $0x00000030, SI
+	ADDQ         $0x00000140, AX
+	SUBQ         $0x00000001, DI
+	JNZ          block0
+	LEAQ         (CX), AX
+	VMOVUPS      Y1, (AX)
+	MOVQ         BX, AX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         x+8(FP), BX
+	VXORPS       Y1, Y1, Y1
+	MOVQ         blocks+24(FP), SI
+
+block32:
+	VMOVDQU      96(AX), Y2
+	VPSRLW       $0x04, Y2, Y3
+	VPAND        Y0, Y2, Y2
+	VPBROADCASTD (BX), Y4
+	VPMADDUBSW   Y4, Y2, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 16(BX), Y2
+	VPMADDUBSW   Y2, Y3, Y2
+	VPADDW       Y2, Y4, Y4
+	VMOVDQU      160(AX), Y2
+	VPSRLW       $0x04, Y2, Y3
+	VPAND        Y0, Y2, Y2
+	VPBROADCASTD 4(BX), Y5
+	VPMADDUBSW   Y5, Y2, Y5
+	VPADDW       Y5, Y4, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 20(BX), Y2
+	VPMADDUBSW   Y2, Y3, Y2
+	VPADDW       Y2, Y4, Y4
+	VMOVDQU      224(AX), Y2
+	VPSRLW       $0x04, Y2, Y3
+	VPAND        Y0, Y2, Y2
+	VPBROADCASTD 8(BX), Y5
+	VPMADDUBSW   Y5, Y2, Y5
+	VPADDW       Y5, Y4, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 24(BX), Y2
+	VPMADDUBSW   Y2, Y3, Y2
+	VPADDW       Y2, Y4, Y4
+	VMOVDQU      288(AX), Y2
+	VPSRLW       $0x04, Y2, Y3
+	VPAND        Y0, Y2, Y2
+	VPBROADCASTD 12(BX), Y5
+	VPMADDUBSW   Y5, Y2, Y5
+	VPADDW       Y5, Y4, Y4
+	VPAND        Y0, Y3, Y3
+	VPBROADCASTD 28(BX), Y2
+	VPMADDUBSW   Y2, Y3, Y2
+	VPADDW       Y2, Y4, Y4
+	VPMADDWD     ones<>+0(SB), Y4, Y4
+	VCVTPH2PS    16(AX), Y2
+	VCVTPH2PS    48(AX), Y3
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 32(BX), Y5
+	VMULPS       Y2, Y5, Y5
+	VFMADD231PS  Y4, Y5, Y1
+	VBROADCASTSS 36(BX), Y5
+	VFMADD231PS  Y5, Y3, Y1
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x00000140, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block32
+	LEAQ         32(CX), BX
+	VMOVUPS      Y1, (BX)
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+// func unpackQ4x1AVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·unpackQ4x1AVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         blocks+16(FP), BX
+
+block0:
+	VMOVDQU      64(AX), Y1
+	VPSRLW       $0x04, Y1, Y2
+	VPAND        Y0, Y1, Y1
+	VMOVDQU      Y1, (DX)
+	VPAND        Y0, Y2, Y2
+	VMOVDQU      Y2, 256(DX)
+	VMOVDQU      128(AX), Y1
+	VPSRLW       $0x04, Y1, Y2
+	VPAND        Y0, Y1, Y1
+	VMOVDQU      Y1, 64(DX)
+	VPAND        Y0, Y2, Y2
+	VMOVDQU      Y2, 320(DX)
+	VMOVDQU      192(AX), Y1
+	VPSRLW       $0x04, Y1, Y2
+	VPAND        Y0, Y1, Y1
+	VMOVDQU      Y1, 128(DX)
+	VPAND        Y0, Y2, Y2
+	VMOVDQU      Y2, 384(DX)
+	VMOVDQU      256(AX), Y1
+	VPSRLW       $0x04, Y1, Y2
+	VPAND        Y0, Y1, Y1
+	VMOVDQU      Y1, 192(DX)
+	VPAND        Y0, Y2, Y2
+	VMOVDQU      Y2, 448(DX)
+	VCVTPH2PS    (AX), Y1
+	VCVTPH2PS    32(AX), Y2
+	VMOVUPS      Y1, 512(DX)
+	VMOVUPS      Y2, 576(DX)
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x00000140, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         blocks+16(FP), DX
+
+block32:
+	VMOVDQU   96(AX), Y1
+	VPSRLW    $0x04, Y1, Y2
+	VPAND     Y0, Y1, Y1
+	VMOVDQU   Y1, 32(CX)
+	VPAND     Y0, Y2, Y2
+	VMOVDQU   Y2, 288(CX)
+	VMOVDQU   160(AX), Y1
+	VPSRLW    $0x04, Y1, Y2
+	VPAND     Y0, Y1, Y1
+	VMOVDQU   Y1, 96(CX)
+	VPAND     Y0, Y2, Y2
+	VMOVDQU   Y2, 352(CX)
+	VMOVDQU   224(AX), Y1
+	VPSRLW    $0x04, Y1, Y2
+	VPAND     Y0, Y1, Y1
+	VMOVDQU   Y1, 160(CX)
+	VPAND     Y0, Y2, Y2
+	VMOVDQU   Y2, 416(CX)
+	VMOVDQU   288(AX), Y1
+	VPSRLW    $0x04, Y1, Y2
+	VPAND     Y0, Y1, Y1
+	VMOVDQU   Y1, 224(CX)
+	VPAND     Y0, Y2, Y2
+	VMOVDQU   Y2, 480(CX)
+	VCVTPH2PS 16(AX), Y1
+	VCVTPH2PS 48(AX), Y2
+	VMOVUPS   Y1, 544(CX)
+	VMOVUPS   Y2, 608(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000140, AX
+	SUBQ      $0x00000001, DX
+	JNZ       block32
+	VZEROUPPER
+	RET
+
+// func floatsQ4x1AVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·floatsQ4x1AVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x000000ff, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), BX
+
+block0:
+	VCVTPH2PS    (AX), Y2
+	VCVTPH2PS    32(AX), Y3
+	VMOVDQU      64(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSRLD       $0x00, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y3, Y2, Y6
+	VMOVUPS      Y6, (DX)
+	VPSRLD       $0x08, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y3, Y2, Y6
+	VMOVUPS      Y6, 64(DX)
+	VPSRLD       $0x10, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y3, Y2, Y6
+	VMOVUPS      Y6, 128(DX)
+	VPSRLD       $0x18, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 192(DX)
+	VPAND        Y0, Y5, Y5
+	VPSRLD       $0x00, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1024(DX)
+	VPSRLD       $0x08, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1088(DX)
+	VPSRLD       $0x10, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1152(DX)
+	VPSRLD       $0x18, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1216(DX)
+	VMOVDQU      128(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSRLD       $0x00, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y3, Y2, Y6
+	VMOVUPS      Y6, 256(DX)
+	VPSRLD       $0x08, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y3, Y2, Y6
+	VMOVUPS      Y6, 320(DX)
+	VPSRLD       $0x10, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y3, Y2, Y6
+	VMOVUPS      Y6, 384(DX)
+	VPSRLD       $0x18, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 448(DX)
+	VPAND        Y0, Y5, Y5
+	VPSRLD       $0x00, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1280(DX)
+	VPSRLD       $0x08, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1344(DX)
+	VPSRLD       $0x10, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1408(DX)
+	VPSRLD       $0x18, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1472(DX)
+	VMOVDQU      192(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSRLD       $0x00, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y3, Y2, Y6
+	VMOVUPS      Y6, 512(DX)
+	VPSRLD       $0x08, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y3, Y2, Y6
+	VMOVUPS      Y6, 576(DX)
+	VPSRLD       $0x10, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y3, Y2, Y6
+	VMOVUPS      Y6, 640(DX)
+	VPSRLD       $0x18, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 704(DX)
+	VPAND        Y0, Y5, Y5
+	VPSRLD       $0x00, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1536(DX)
+	VPSRLD       $0x08, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1600(DX)
+	VPSRLD       $0x10, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1664(DX)
+	VPSRLD       $0x18, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1728(DX)
+	VMOVDQU      256(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSRLD       $0x00, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y3, Y2, Y6
+	VMOVUPS      Y6, 768(DX)
+	VPSRLD       $0x08, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y3, Y2, Y6
+	VMOVUPS      Y6, 832(DX)
+	VPSRLD       $0x10, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y3, Y2, Y6
+	VMOVUPS      Y6, 896(DX)
+	VPSRLD       $0x18, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 960(DX)
+	VPAND        Y0, Y5, Y5
+	VPSRLD       $0x00, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1792(DX)
+	VPSRLD       $0x08, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1856(DX)
+	VPSRLD       $0x10, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1920(DX)
+	VPSRLD       $0x18, Y5, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y3, Y2, Y4
+	VMOVUPS      Y4, 1984(DX)
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x00000140, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x000000ff, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), DX
+
+block32:
+	VCVTPH2PS   16(AX), Y2
+	VCVTPH2PS   48(AX), Y3
+	VMOVDQU     96(AX), Y4
+	VPSRLW      $0x04, Y4, Y5
+	VPAND       Y0, Y4, Y4
+	VPSRLD      $0x00, Y4, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMOVUPS     Y6, 32(CX)
+	VPSRLD      $0x08, Y4, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMOVUPS     Y6, 96(CX)
+	VPSRLD      $0x10, Y4, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMOVUPS     Y6, 160(CX)
+	VPSRLD      $0x18, Y4, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 224(CX)
+	VPAND       Y0, Y5, Y5
+	VPSRLD      $0x00, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1056(CX)
+	VPSRLD      $0x08, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1120(CX)
+	VPSRLD      $0x10, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1184(CX)
+	VPSRLD      $0x18, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1248(CX)
+	VMOVDQU     160(AX), Y4
+	VPSRLW      $0x04, Y4, Y5
+	VPAND       Y0, Y4, Y4
+	VPSRLD      $0x00, Y4, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMOVUPS     Y6, 288(CX)
+	VPSRLD      $0x08, Y4, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMOVUPS     Y6, 352(CX)
+	VPSRLD      $0x10, Y4, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMOVUPS     Y6, 416(CX)
+	VPSRLD      $0x18, Y4, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 480(CX)
+	VPAND       Y0, Y5, Y5
+	VPSRLD      $0x00, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1312(CX)
+	VPSRLD      $0x08, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1376(CX)
+	VPSRLD      $0x10, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1440(CX)
+	VPSRLD      $0x18, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1504(CX)
+	VMOVDQU     224(AX), Y4
+	VPSRLW      $0x04, Y4, Y5
+	VPAND       Y0, Y4, Y4
+	VPSRLD      $0x00, Y4, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMOVUPS     Y6, 544(CX)
+	VPSRLD      $0x08, Y4, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMOVUPS     Y6, 608(CX)
+	VPSRLD      $0x10, Y4, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMOVUPS     Y6, 672(CX)
+	VPSRLD      $0x18, Y4, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 736(CX)
+	VPAND       Y0, Y5, Y5
+	VPSRLD      $0x00, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1568(CX)
+	VPSRLD      $0x08, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1632(CX)
+	VPSRLD      $0x10, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1696(CX)
+	VPSRLD      $0x18, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1760(CX)
+	VMOVDQU     288(AX), Y4
+	VPSRLW      $0x04, Y4, Y5
+	VPAND       Y0, Y4, Y4
+	VPSRLD      $0x00, Y4, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMOVUPS     Y6, 800(CX)
+	VPSRLD      $0x08, Y4, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMOVUPS     Y6, 864(CX)
+	VPSRLD      $0x10, Y4, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y3, Y2, Y6
+	VMOVUPS     Y6, 928(CX)
+	VPSRLD      $0x18, Y4, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 992(CX)
+	VPAND       Y0, Y5, Y5
+	VPSRLD      $0x00, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1824(CX)
+	VPSRLD      $0x08, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1888(CX)
+	VPSRLD      $0x10, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 1952(CX)
+	VPSRLD      $0x18, Y5, Y4
+	VPAND       Y1, Y4, Y4
+	VCVTDQ2PS   Y4, Y4
+	VFMADD213PS Y3, Y2, Y4
+	VMOVUPS     Y4, 2016(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000140, AX
+	SUBQ        $0x00000001, DX
+	JNZ         block32
+	VZEROUPPER
+	RET
+
+// func mul1Q5x0AVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mul1Q5x0AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc1800000, SI
+	VMOVD        SI, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         x+8(FP), SI
+	VXORPS       Y3, Y3, Y3
+	MOVQ         blocks+24(FP), DI
+
+block0:
+	VMOVDQU      288(AX), Y4
+	VMOVDQU      32(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x04, Y4, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPBROADCASTD (SI), Y7
+	VPMADDUBSW   Y7, Y5, Y7
+	VPAND        Y0, Y6, Y6
+	VMOVDQA      Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 16(SI), Y5
+	VPMADDUBSW   Y5, Y6, Y5
+	VPADDW       Y5, Y7, Y7
+	VMOVDQU      96(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x03, Y4, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 4(SI), Y8
+	VPMADDUBSW   Y8, Y5, Y8
+	VPADDW       Y8, Y7, Y7
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x01, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 20(SI), Y5
+	VPMADDUBSW   Y5, Y6, Y5
+	VPADDW       Y5, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VMOVDQU      160(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x02, Y4, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 8(SI), Y8
+	VPMADDUBSW   Y8, Y5, Y8
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x02, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 24(SI), Y5
+	VPMADDUBSW   Y5, Y6, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      224(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x01, Y4, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y5, Y5
+	VPBROADCASTD 12(SI), Y9
+	VPMADDUBSW   Y9, Y5, Y9
+	VPADDW       Y9, Y8, Y8
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x03, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y6, Y6
+	VPBROADCASTD 28(SI), Y4
+	VPMADDUBSW   Y4, Y6, Y4
+	VPADDW       Y4, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTPH2PS    (AX), Y4
+	VMULPS       Y2, Y4, Y5
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 32(SI), Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y7, Y6, Y3
+	VBROADCASTSS 36(SI), Y6
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000030, SI
+	ADDQ         $0x00000160, AX
+	SUBQ         $0x00000001, DI
+	JNZ          block0
+	LEAQ         (CX), AX
+	VMOVUPS      Y3, (AX)
+	MOVQ         BX, AX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc1800000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         x+8(FP), BX
+	VXORPS       Y3, Y3, Y3
+	MOVQ         blocks+24(FP), SI
+
+block32:
+	VMOVDQU      320(AX), Y4
+	VMOVDQU      64(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x04, Y4, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPBROADCASTD (BX), Y7
+	VPMADDUBSW   Y7, Y5, Y7
+	VPAND        Y0, Y6, Y6
+	VMOVDQA      Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 16(BX), Y5
+	VPMADDUBSW   Y5, Y6, Y5
+	VPADDW       Y5, Y7, Y7
+	VMOVDQU      128(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x03, Y4, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 4(BX), Y8
+	VPMADDUBSW   Y8, Y5, Y8
+	VPADDW       Y8, Y7, Y7
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x01, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 20(BX), Y5
+	VPMADDUBSW   Y5, Y6, Y5
+	VPADDW       Y5, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VMOVDQU      192(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x02, Y4, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y5, Y5
+	VPBROADCASTD 8(BX), Y8
+	VPMADDUBSW   Y8, Y5, Y8
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x02, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 24(BX), Y5
+	VPMADDUBSW   Y5, Y6, Y5
+	VPADDW       Y5, Y8, Y8
+	VMOVDQU      256(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x01, Y4, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y5, Y5
+	VPBROADCASTD 12(BX), Y9
+	VPMADDUBSW   Y9, Y5, Y9
+	VPADDW       Y9, Y8, Y8
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x03, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y6, Y6
+	VPBROADCASTD 28(BX), Y4
+	VPMADDUBSW   Y4, Y6, Y4
+	VPADDW       Y4, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VCVTPH2PS    16(AX), Y4
+	VMULPS       Y2, Y4, Y5
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 32(BX), Y6
+	VMULPS       Y4, Y6, Y6
+	VFMADD231PS  Y7, Y6, Y3
+	VBROADCASTSS 36(BX), Y6
+	VFMADD231PS  Y6, Y5, Y3
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x00000160, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block32
+	LEAQ         32(CX), BX
+	VMOVUPS      Y3, (BX)
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+// func unpackQ5x0AVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·unpackQ5x0AVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc1800000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         blocks+16(FP), BX
+
+block0:
+	VMOVDQU      288(AX), Y3
+	VMOVDQU      32(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSLLW       $0x04, Y3, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y4, Y4
+	VMOVDQU      Y4, (DX)
+	VPAND        Y0, Y5, Y5
+	VMOVDQA      Y3, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VMOVDQU      Y5, 256(DX)
+	VMOVDQU      96(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSLLW       $0x03, Y3, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y4, Y4
+	VMOVDQU      Y4, 64(DX)
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x01, Y3, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VMOVDQU      Y5, 320(DX)
+	VMOVDQU      160(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSLLW       $0x02, Y3, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y4, Y4
+	VMOVDQU      Y4, 128(DX)
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x02, Y3, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VMOVDQU      Y5, 384(DX)
+	VMOVDQU      224(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSLLW       $0x01, Y3, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y4, Y4
+	VMOVDQU      Y4, 192(DX)
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x03, Y3, Y3
+	VPAND        Y1, Y3, Y3
+	VPOR         Y3, Y5, Y5
+	VMOVDQU      Y5, 448(DX)
+	VCVTPH2PS    (AX), Y3
+	VMULPS       Y2, Y3, Y4
+	VMOVUPS      Y3, 512(DX)
+	VMOVUPS      Y4, 576(DX)
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x00000160, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc1800000, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         blocks+16(FP), DX
+
+block32:
+	VMOVDQU   320(AX), Y3
+	VMOVDQU   64(AX), Y4
+	VPSRLW    $0x04, Y4, Y5
+	VPAND     Y0, Y4, Y4
+	VPSLLW    $0x04, Y3, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y4, Y4
+	VMOVDQU   Y4, 32(CX)
+	VPAND     Y0, Y5, Y5
+	VMOVDQA   Y3, Y4
+	VPAND     Y1, Y4, Y4
+	VPOR      Y4, Y5, Y5
+	VMOVDQU   Y5, 288(CX)
+	VMOVDQU   128(AX), Y4
+	VPSRLW    $0x04, Y4, Y5
+	VPAND     Y0, Y4, Y4
+	VPSLLW    $0x03, Y3, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y4, Y4
+	VMOVDQU   Y4, 96(CX)
+	VPAND     Y0, Y5, Y5
+	VPSRLW    $0x01, Y3, Y4
+	VPAND     Y1, Y4, Y4
+	VPOR      Y4, Y5, Y5
+	VMOVDQU   Y5, 352(CX)
+	VMOVDQU   192(AX), Y4
+	VPSRLW    $0x04, Y4, Y5
+	VPAND     Y0, Y4, Y4
+	VPSLLW    $0x02, Y3, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y4, Y4
+	VMOVDQU   Y4, 160(CX)
+	VPAND     Y0, Y5, Y5
+	VPSRLW    $0x02, Y3, Y4
+	VPAND     Y1, Y4, Y4
+	VPOR      Y4, Y5, Y5
+	VMOVDQU   Y5, 416(CX)
+	VMOVDQU   256(AX), Y4
+	VPSRLW    $0x04, Y4, Y5
+	VPAND     Y0, Y4, Y4
+	VPSLLW    $0x01, Y3, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y4, Y4
+	VMOVDQU   Y4, 224(CX)
+	VPAND     Y0, Y5, Y5
+	VPSRLW    $0x03, Y3, Y3
+	VPAND     Y1, Y3, Y3
+	VPOR      Y3, Y5, Y5
+	VMOVDQU   Y5, 480(CX)
+	VCVTPH2PS 16(AX), Y3
+	VMULPS    Y2, Y3, Y4
+	VMOVUPS   Y3, 544(CX)
+	VMOVUPS   Y4, 608(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000160, AX
+	SUBQ      $0x00000001, DX
+	JNZ       block32
+	VZEROUPPER
+	RET
+
+// func floatsQ5x0AVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·floatsQ5x0AVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc1800000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0x000000ff, BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Y3
+	MOVQ         blocks+16(FP), BX
+
+block0:
+	VCVTPH2PS    (AX), Y4
+	VMULPS       Y2, Y4, Y5
+	VMOVDQU      288(AX), Y6
+	VMOVDQU      32(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPSLLW       $0x04, Y6, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y7, Y7
+	VPSRLD       $0x00, Y7, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, (DX)
+	VPSRLD       $0x08, Y7, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 64(DX)
+	VPSRLD       $0x10, Y7, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 128(DX)
+	VPSRLD       $0x18, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 192(DX)
+	VPAND        Y0, Y8, Y8
+	VMOVDQA      Y6, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y8, Y8
+	VPSRLD       $0x00, Y8, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 1024(DX)
+	VPSRLD       $0x08, Y8, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 1088(DX)
+	VPSRLD       $0x10, Y8, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 1152(DX)
+	VPSRLD       $0x18, Y8, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 1216(DX)
+	VMOVDQU      96(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPSLLW       $0x03, Y6, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y7, Y7
+	VPSRLD       $0x00, Y7, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 256(DX)
+	VPSRLD       $0x08, Y7, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 320(DX)
+	VPSRLD       $0x10, Y7, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 384(DX)
+	VPSRLD       $0x18, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 448(DX)
+	VPAND        Y0, Y8, Y8
+	VPSRLW       $0x01, Y6, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y8, Y8
+	VPSRLD       $0x00, Y8, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 1280(DX)
+	VPSRLD       $0x08, Y8, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 1344(DX)
+	VPSRLD       $0x10, Y8, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 1408(DX)
+	VPSRLD       $0x18, Y8, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 1472(DX)
+	VMOVDQU      160(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPSLLW       $0x02, Y6, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y7, Y7
+	VPSRLD       $0x00, Y7, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 512(DX)
+	VPSRLD       $0x08, Y7, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 576(DX)
+	VPSRLD       $0x10, Y7, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 640(DX)
+	VPSRLD       $0x18, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 704(DX)
+	VPAND        Y0, Y8, Y8
+	VPSRLW       $0x02, Y6, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y8, Y8
+	VPSRLD       $0x00, Y8, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 1536(DX)
+	VPSRLD       $0x08, Y8, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 1600(DX)
+	VPSRLD       $0x10, Y8, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 1664(DX)
+	VPSRLD       $0x18, Y8, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 1728(DX)
+	VMOVDQU      224(AX), Y7
+	VPSRLW       $0x04, Y7, Y8
+	VPAND        Y0, Y7, Y7
+	VPSLLW       $0x01, Y6, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y7, Y7
+	VPSRLD       $0x00, Y7, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 768(DX)
+	VPSRLD       $0x08, Y7, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 832(DX)
+	VPSRLD       $0x10, Y7, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 896(DX)
+	VPSRLD       $0x18, Y7, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y5, Y4, Y7
+	VMOVUPS      Y7, 960(DX)
+	VPAND        Y0, Y8, Y8
+	VPSRLW       $0x03, Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y8, Y8
+	VPSRLD       $0x00, Y8, Y6
+	VPAND        Y3, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1792(DX)
+	VPSRLD       $0x08, Y8, Y6
+	VPAND        Y3, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1856(DX)
+	VPSRLD       $0x10, Y8, Y6
+	VPAND        Y3, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1920(DX)
+	VPSRLD       $0x18, Y8, Y6
+	VPAND        Y3, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1984(DX)
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x00000160, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc1800000, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0x000000ff, DX
+	VMOVD        DX, X3
+	VPBROADCASTD X3, Y3
+	MOVQ         blocks+16(FP), DX
+
+block32:
+	VCVTPH2PS   16(AX), Y4
+	VMULPS      Y2, Y4, Y5
+	VMOVDQU     320(AX), Y6
+	VMOVDQU     64(AX), Y7
+	VPSRLW      $0x04, Y7, Y8
+	VPAND       Y0, Y7, Y7
+	VPSLLW      $0x04, Y6, Y9
+	VPAND       Y1, Y9, Y9
+	VPOR        Y9, Y7, Y7
+	VPSRLD      $0x00, Y7, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y5, Y4, Y9
+	VMOVUPS     Y9, 32(CX)
+	VPSRLD      $0x08, Y7, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y5, Y4, Y9
+	VMOVUPS     Y9, 96(CX)
+	VPSRLD      $0x10, Y7, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y5, Y4, Y9
+	VMOVUPS     Y9, 160(CX)
+	VPSRLD      $0x18, Y7, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 224(CX)
+	VPAND       Y0, Y8, Y8
+	VMOVDQA     Y6, Y7
+	VPAND       Y1, Y7, Y7
+	VPOR        Y7, Y8, Y8
+	VPSRLD      $0x00, Y8, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 1056(CX)
+	VPSRLD      $0x08, Y8, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 1120(CX)
+	VPSRLD      $0x10, Y8, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 1184(CX)
+	VPSRLD      $0x18, Y8, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 1248(CX)
+	VMOVDQU     128(AX), Y7
+	VPSRLW      $0x04, Y7, Y8
+	VPAND       Y0, Y7, Y7
+	VPSLLW      $0x03, Y6, Y9
+	VPAND       Y1, Y9, Y9
+	VPOR        Y9, Y7, Y7
+	VPSRLD      $0x00, Y7, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y5, Y4, Y9
+	VMOVUPS     Y9, 288(CX)
+	VPSRLD      $0x08, Y7, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y5, Y4, Y9
+	VMOVUPS     Y9, 352(CX)
+	VPSRLD      $0x10, Y7, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y5, Y4, Y9
+	VMOVUPS     Y9, 416(CX)
+	VPSRLD      $0x18, Y7, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 480(CX)
+	VPAND       Y0, Y8, Y8
+	VPSRLW      $0x01, Y6, Y7
+	VPAND       Y1, Y7, Y7
+	VPOR        Y7, Y8, Y8
+	VPSRLD      $0x00, Y8, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 1312(CX)
+	VPSRLD      $0x08, Y8, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 1376(CX)
+	VPSRLD      $0x10, Y8, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 1440(CX)
+	VPSRLD      $0x18, Y8, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 1504(CX)
+	VMOVDQU     192(AX), Y7
+	VPSRLW      $0x04, Y7, Y8
+	VPAND       Y0, Y7, Y7
+	VPSLLW      $0x02, Y6, Y9
+	VPAND       Y1, Y9, Y9
+	VPOR        Y9, Y7, Y7
+	VPSRLD      $0x00, Y7, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y5, Y4, Y9
+	VMOVUPS     Y9, 544(CX)
+	VPSRLD      $0x08, Y7, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y5, Y4, Y9
+	VMOVUPS     Y9, 608(CX)
+	VPSRLD      $0x10, Y7, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y5, Y4, Y9
+	VMOVUPS     Y9, 672(CX)
+	VPSRLD      $0x18, Y7, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 736(CX)
+	VPAND       Y0, Y8, Y8
+	VPSRLW      $0x02, Y6, Y7
+	VPAND       Y1, Y7, Y7
+	VPOR        Y7, Y8, Y8
+	VPSRLD      $0x00, Y8, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 1568(CX)
+	VPSRLD      $0x08, Y8, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 1632(CX)
+	VPSRLD      $0x10, Y8, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 1696(CX)
+	VPSRLD      $0x18, Y8, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 1760(CX)
+	VMOVDQU     256(AX), Y7
+	VPSRLW      $0x04, Y7, Y8
+	VPAND       Y0, Y7, Y7
+	VPSLLW      $0x01, Y6, Y9
+	VPAND       Y1, Y9, Y9
+	VPOR        Y9, Y7, Y7
+	VPSRLD      $0x00, Y7, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y5, Y4, Y9
+	VMOVUPS     Y9, 800(CX)
+	VPSRLD      $0x08, Y7, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y5, Y4, Y9
+	VMOVUPS     Y9, 864(CX)
+	VPSRLD      $0x10, Y7, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y5, Y4, Y9
+	VMOVUPS     Y9, 928(CX)
+	VPSRLD      $0x18, Y7, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y5, Y4, Y7
+	VMOVUPS     Y7, 992(CX)
+	VPAND       Y0, Y8, Y8
+	VPSRLW      $0x03, Y6, Y6
+	VPAND       Y1, Y6, Y6
+	VPOR        Y6, Y8, Y8
+	VPSRLD      $0x00, Y8, Y6
+	VPAND       Y3, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1824(CX)
+	VPSRLD      $0x08, Y8, Y6
+	VPAND       Y3, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1888(CX)
+	VPSRLD      $0x10, Y8, Y6
+	VPAND       Y3, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1952(CX)
+	VPSRLD      $0x18, Y8, Y6
+	VPAND       Y3, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 2016(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000160, AX
+	SUBQ        $0x00000001, DX
+	JNZ         block32
+	VZEROUPPER
+	RET
+
+// func mul4Tile1By4AVX2(w *byte, x *byte, y *float32, blocks int, ystride int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·mul4Tile1By4AVX2(SB), NOSPLIT, $0-40
+	MOVQ   y+16(FP), AX
+	MOVQ   ystride+32(FP), CX
+	MOVQ   w+0(FP), DX
+	MOVQ   x+8(FP), BX
+	MOVQ   blocks+24(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+block0:
+	VMOVDQU      (DX), Y4
+	VPBROADCASTD (BX), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 32(BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPBROADCASTD 64(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPBROADCASTD 96(BX), Y8
+	VPMADDUBSW   Y8, Y4, Y8
+	VMOVDQU      64(DX), Y4
+	VPBROADCASTD 4(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 36(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 68(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 100(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      128(DX), Y4
+	VPBROADCASTD 8(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 40(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 72(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 104(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      192(DX), Y4
+	VPBROADCASTD 12(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 44(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 76(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 108(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VMOVDQU      256(DX), Y4
+	VPBROADCASTD 16(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPBROADCASTD 48(BX), Y10
+	VPMADDUBSW   Y10, Y4, Y10
+	VPBROADCASTD 80(BX), Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPBROADCASTD 112(BX), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VMOVDQU      320(DX), Y4
+	VPBROADCASTD 20(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 52(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 84(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 116(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VMOVDQU      384(DX), Y4
+	VPBROADCASTD 24(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 56(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 88(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 120(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VMOVDQU      448(DX), Y4
+	VPBROADCASTD 28(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 60(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 92(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 124(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VMOVUPS      512(DX), Y4
+	VMOVUPS      576(DX), Y9
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 128(BX), Y10
+	VMULPS       Y4, Y10, Y10
+	VFMADD231PS  Y5, Y10, Y0
+	VBROADCASTSS 144(BX), Y10
+	VFMADD231PS  Y10, Y9, Y0
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 132(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 148(BX), Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 136(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y7, Y5, Y2
+	VBROADCASTSS 152(BX), Y5
+	VFMADD231PS  Y5, Y9, Y2
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 140(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y8, Y5, Y3
+	VBROADCASTSS 156(BX), Y5
+	VFMADD231PS  Y5, Y9, Y3
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x000000c0, BX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	LEAQ         (AX), DX
+	VMOVUPS      Y0, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y1, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y2, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y3, (DX)
+	MOVQ         w+0(FP), DX
+	MOVQ         x+8(FP), BX
+	MOVQ         blocks+24(FP), SI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+block32:
+	VMOVDQU      32(DX), Y4
+	VPBROADCASTD (BX), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 32(BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPBROADCASTD 64(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPBROADCASTD 96(BX), Y8
+	VPMADDUBSW   Y8, Y4, Y8
+	VMOVDQU      96(DX), Y4
+	VPBROADCASTD 4(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 36(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 68(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 100(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      160(DX), Y4
+	VPBROADCASTD 8(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 40(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 72(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 104(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      224(DX), Y4
+	VPBROADCASTD 12(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 44(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 76(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 108(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VMOVDQU      288(DX), Y4
+	VPBROADCASTD 16(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPBROADCASTD 48(BX), Y10
+	VPMADDUBSW   Y10, Y4, Y10
+	VPBROADCASTD 80(BX), Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPBROADCASTD 112(BX), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VMOVDQU      352(DX), Y4
+	VPBROADCASTD 20(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 52(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 84(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 116(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VMOVDQU      416(DX), Y4
+	VPBROADCASTD 24(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 56(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 88(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 120(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VMOVDQU      480(DX), Y4
+	VPBROADCASTD 28(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 60(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 92(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 124(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VMOVUPS      544(DX), Y4
+	VMOVUPS      608(DX), Y9
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 128(BX), Y10
+	VMULPS       Y4, Y10, Y10
+	VFMADD231PS  Y5, Y10, Y0
+	VBROADCASTSS 144(BX), Y10
+	VFMADD231PS  Y10, Y9, Y0
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 132(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 148(BX), Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 136(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y7, Y5, Y2
+	VBROADCASTSS 152(BX), Y5
+	VFMADD231PS  Y5, Y9, Y2
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 140(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y8, Y5, Y3
+	VBROADCASTSS 156(BX), Y5
+	VFMADD231PS  Y5, Y9, Y3
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x000000c0, BX
+	SUBQ         $0x00000001, SI
+	JNZ          block32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y3, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1Q5x1AVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mul1Q5x1AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         x+8(FP), SI
+	VXORPS       Y2, Y2, Y2
+	MOVQ         blocks+24(FP), DI
+
+block0:
+	VMOVDQU      320(AX), Y3
+	VMOVDQU      64(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSLLW       $0x04, Y3, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y4, Y4
+	VPBROADCASTD (SI), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPAND        Y0, Y5, Y5
+	VMOVDQA      Y3, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VPBROADCASTD 16(SI), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y6, Y6
+	VMOVDQU      128(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSLLW       $0x03, Y3, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y4, Y4
+	VPBROADCASTD 4(SI), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x01, Y3, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VPBROADCASTD 20(SI), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VMOVDQU      192(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSLLW       $0x02, Y3, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y4, Y4
+	VPBROADCASTD 8(SI), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x02, Y3, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VPBROADCASTD 24(SI), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y7, Y7
+	VMOVDQU      256(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSLLW       $0x01, Y3, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPBROADCASTD 12(SI), Y8
+	VPMADDUBSW   Y8, Y4, Y8
+	VPADDW       Y8, Y7, Y7
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x03, Y3, Y3
+	VPAND        Y1, Y3, Y3
+	VPOR         Y3, Y5, Y5
+	VPBROADCASTD 28(SI), Y3
+	VPMADDUBSW   Y3, Y5, Y3
+	VPADDW       Y3, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VCVTPH2PS    (AX), Y3
+	VCVTPH2PS    32(AX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 32(SI), Y5
+	VMULPS       Y3, Y5, Y5
+	VFMADD231PS  Y6, Y5, Y2
+	VBROADCASTSS 36(SI), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	ADDQ         $0x00000030, SI
+	ADDQ         $0x00000180, AX
+	SUBQ         $0x00000001, DI
+	JNZ          block0
+	LEAQ         (CX), AX
+	VMOVUPS      Y2, (AX)
+	MOVQ         BX, AX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         x+8(FP), BX
+	VXORPS       Y2, Y2, Y2
+	MOVQ         blocks+24(FP), SI
+
+block32:
+	VMOVDQU      352(AX), Y3
+	VMOVDQU      96(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSLLW       $0x04, Y3, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y4, Y4
+	VPBROADCASTD (BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPAND        Y0, Y5, Y5
+	VMOVDQA      Y3, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VPBROADCASTD 16(BX), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y6, Y6
+	VMOVDQU      160(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSLLW       $0x03, Y3, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y4, Y4
+	VPBROADCASTD 4(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x01, Y3, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VPBROADCASTD 20(BX), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VMOVDQU      224(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSLLW       $0x02, Y3, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y4, Y4
+	VPBROADCASTD 8(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x02, Y3, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VPBROADCASTD 24(BX), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y7, Y7
+	VMOVDQU      288(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSLLW       $0x01, Y3, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y4, Y4
+	VPBROADCASTD 12(BX), Y8
+	VPMADDUBSW   Y8, Y4, Y8
+	VPADDW       Y8, Y7, Y7
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x03, Y3, Y3
+	VPAND        Y1, Y3, Y3
+	VPOR         Y3, Y5, Y5
+	VPBROADCASTD 28(BX), Y3
+	VPMADDUBSW   Y3, Y5, Y3
+	VPADDW       Y3, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VCVTPH2PS    16(AX), Y3
+	VCVTPH2PS    48(AX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 32(BX), Y5
+	VMULPS       Y3, Y5, Y5
+	VFMADD231PS  Y6, Y5, Y2
+	VBROADCASTSS 36(BX), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x00000180, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block32
+	LEAQ         32(CX), BX
+	VMOVUPS      Y2, (BX)
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+// func unpackQ5x1AVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·unpackQ5x1AVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), BX
+
+block0:
+	VMOVDQU      320(AX), Y2
+	VMOVDQU      64(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPSLLW       $0x04, Y2, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y3, Y3
+	VMOVDQU      Y3, (DX)
+	VPAND        Y0, Y4, Y4
+	VMOVDQA      Y2, Y3
+	VPAND        Y1, Y3, Y3
+	VPOR         Y3, Y4, Y4
+	VMOVDQU      Y4, 256(DX)
+	VMOVDQU      128(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPSLLW       $0x03, Y2, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y3, Y3
+	VMOVDQU      Y3, 64(DX)
+	VPAND        Y0, Y4, Y4
+	VPSRLW       $0x01, Y2, Y3
+	VPAND        Y1, Y3, Y3
+	VPOR         Y3, Y4, Y4
+	VMOVDQU      Y4, 320(DX)
+	VMOVDQU      192(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPSLLW       $0x02, Y2, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y3, Y3
+	VMOVDQU      Y3, 128(DX)
+	VPAND        Y0, Y4, Y4
+	VPSRLW       $0x02, Y2, Y3
+	VPAND        Y1, Y3, Y3
+	VPOR         Y3, Y4, Y4
+	VMOVDQU      Y4, 384(DX)
+	VMOVDQU      256(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPSLLW       $0x01, Y2, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y3, Y3
+	VMOVDQU      Y3, 192(DX)
+	VPAND        Y0, Y4, Y4
+	VPSRLW       $0x03, Y2, Y2
+	VPAND        Y1, Y2, Y2
+	VPOR         Y2, Y4, Y4
+	VMOVDQU      Y4, 448(DX)
+	VCVTPH2PS    (AX), Y2
+	VCVTPH2PS    32(AX), Y3
+	VMOVUPS      Y2, 512(DX)
+	VMOVUPS      Y3, 576(DX)
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x00000180, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), DX
+
+block32:
+	VMOVDQU   352(AX), Y2
+	VMOVDQU   96(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPSLLW    $0x04, Y2, Y5
+	VPAND     Y1, Y5, Y5
+	VPOR      Y5, Y3, Y3
+	VMOVDQU   Y3, 32(CX)
+	VPAND     Y0, Y4, Y4
+	VMOVDQA   Y2, Y3
+	VPAND     Y1, Y3, Y3
+	VPOR      Y3, Y4, Y4
+	VMOVDQU   Y4, 288(CX)
+	VMOVDQU   160(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPSLLW    $0x03, Y2, Y5
+	VPAND     Y1, Y5, Y5
+	VPOR      Y5, Y3, Y3
+	VMOVDQU   Y3, 96(CX)
+	VPAND     Y0, Y4, Y4
+	VPSRLW    $0x01, Y2, Y3
+	VPAND     Y1, Y3, Y3
+	VPOR      Y3, Y4, Y4
+	VMOVDQU   Y4, 352(CX)
+	VMOVDQU   224(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPSLLW    $0x02, Y2, Y5
+	VPAND     Y1, Y5, Y5
+	VPOR      Y5, Y3, Y3
+	VMOVDQU   Y3, 160(CX)
+	VPAND     Y0, Y4, Y4
+	VPSRLW    $0x02, Y2, Y3
+	VPAND     Y1, Y3, Y3
+	VPOR      Y3, Y4, Y4
+	VMOVDQU   Y4, 416(CX)
+	VMOVDQU   288(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPSLLW    $0x01, Y2, Y5
+	VPAND     Y1, Y5, Y5
+	VPOR      Y5, Y3, Y3
+	VMOVDQU   Y3, 224(CX)
+	VPAND     Y0, Y4, Y4
+	VPSRLW    $0x03, Y2, Y2
+	VPAND     Y1, Y2, Y2
+	VPOR      Y2, Y4, Y4
+	VMOVDQU   Y4, 480(CX)
+	VCVTPH2PS 16(AX), Y2
+	VCVTPH2PS 48(AX), Y3
+	VMOVUPS   Y2, 544(CX)
+	VMOVUPS   Y3, 608(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000180, AX
+	SUBQ      $0x00000001, DX
+	JNZ       block32
+	VZEROUPPER
+	RET
+
+// func floatsQ5x1AVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·floatsQ5x1AVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x000000ff, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         blocks+16(FP), BX
+
+block0:
+	VCVTPH2PS    (AX), Y3
+	VCVTPH2PS    32(AX), Y4
+	VMOVDQU      320(AX), Y5
+	VMOVDQU      64(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x04, Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPSRLD       $0x00, Y6, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y4, Y3, Y8
+	VMOVUPS      Y8, (DX)
+	VPSRLD       $0x08, Y6, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y4, Y3, Y8
+	VMOVUPS      Y8, 64(DX)
+	VPSRLD       $0x10, Y6, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y4, Y3, Y8
+	VMOVUPS      Y8, 128(DX)
+	VPSRLD       $0x18, Y6, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 192(DX)
+	VPAND        Y0, Y7, Y7
+	VMOVDQA      Y5, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPSRLD       $0x00, Y7, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 1024(DX)
+	VPSRLD       $0x08, Y7, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 1088(DX)
+	VPSRLD       $0x10, Y7, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 1152(DX)
+	VPSRLD       $0x18, Y7, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 1216(DX)
+	VMOVDQU      128(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x03, Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPSRLD       $0x00, Y6, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y4, Y3, Y8
+	VMOVUPS      Y8, 256(DX)
+	VPSRLD       $0x08, Y6, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y4, Y3, Y8
+	VMOVUPS      Y8, 320(DX)
+	VPSRLD       $0x10, Y6, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y4, Y3, Y8
+	VMOVUPS      Y8, 384(DX)
+	VPSRLD       $0x18, Y6, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 448(DX)
+	VPAND        Y0, Y7, Y7
+	VPSRLW       $0x01, Y5, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPSRLD       $0x00, Y7, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 1280(DX)
+	VPSRLD       $0x08, Y7, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 1344(DX)
+	VPSRLD       $0x10, Y7, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 1408(DX)
+	VPSRLD       $0x18, Y7, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 1472(DX)
+	VMOVDQU      192(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x02, Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPSRLD       $0x00, Y6, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y4, Y3, Y8
+	VMOVUPS      Y8, 512(DX)
+	VPSRLD       $0x08, Y6, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y4, Y3, Y8
+	VMOVUPS      Y8, 576(DX)
+	VPSRLD       $0x10, Y6, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y4, Y3, Y8
+	VMOVUPS      Y8, 640(DX)
+	VPSRLD       $0x18, Y6, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 704(DX)
+	VPAND        Y0, Y7, Y7
+	VPSRLW       $0x02, Y5, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPSRLD       $0x00, Y7, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 1536(DX)
+	VPSRLD       $0x08, Y7, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 1600(DX)
+	VPSRLD       $0x10, Y7, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 1664(DX)
+	VPSRLD       $0x18, Y7, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 1728(DX)
+	VMOVDQU      256(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x01, Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPSRLD       $0x00, Y6, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y4, Y3, Y8
+	VMOVUPS      Y8, 768(DX)
+	VPSRLD       $0x08, Y6, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y4, Y3, Y8
+	VMOVUPS      Y8, 832(DX)
+	VPSRLD       $0x10, Y6, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y4, Y3, Y8
+	VMOVUPS      Y8, 896(DX)
+	VPSRLD       $0x18, Y6, Y6
+	VPAND        Y2, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y4, Y3, Y6
+	VMOVUPS      Y6, 960(DX)
+	VPAND        Y0, Y7, Y7
+	VPSRLW       $0x03, Y5, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y7, Y7
+	VPSRLD       $0x00, Y7, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1792(DX)
+	VPSRLD       $0x08, Y7, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1856(DX)
+	VPSRLD       $0x10, Y7, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1920(DX)
+	VPSRLD       $0x18, Y7, Y5
+	VPAND        Y2, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y4, Y3, Y5
+	VMOVUPS      Y5, 1984(DX)
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x00000180, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x000000ff, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         blocks+16(FP), DX
+
+block32:
+	VCVTPH2PS   16(AX), Y3
+	VCVTPH2PS   48(AX), Y4
+	VMOVDQU     352(AX), Y5
+	VMOVDQU     96(AX), Y6
+	VPSRLW      $0x04, Y6, Y7
+	VPAND       Y0, Y6, Y6
+	VPSLLW      $0x04, Y5, Y8
+	VPAND       Y1, Y8, Y8
+	VPOR        Y8, Y6, Y6
+	VPSRLD      $0x00, Y6, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMOVUPS     Y8, 32(CX)
+	VPSRLD      $0x08, Y6, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMOVUPS     Y8, 96(CX)
+	VPSRLD      $0x10, Y6, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMOVUPS     Y8, 160(CX)
+	VPSRLD      $0x18, Y6, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 224(CX)
+	VPAND       Y0, Y7, Y7
+	VMOVDQA     Y5, Y6
+	VPAND       Y1, Y6, Y6
+	VPOR        Y6, Y7, Y7
+	VPSRLD      $0x00, Y7, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 1056(CX)
+	VPSRLD      $0x08, Y7, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 1120(CX)
+	VPSRLD      $0x10, Y7, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 1184(CX)
+	VPSRLD      $0x18, Y7, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 1248(CX)
+	VMOVDQU     160(AX), Y6
+	VPSRLW      $0x04, Y6, Y7
+	VPAND       Y0, Y6, Y6
+	VPSLLW      $0x03, Y5, Y8
+	VPAND       Y1, Y8, Y8
+	VPOR        Y8, Y6, Y6
+	VPSRLD      $0x00, Y6, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMOVUPS     Y8, 288(CX)
+	VPSRLD      $0x08, Y6, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMOVUPS     Y8, 352(CX)
+	VPSRLD      $0x10, Y6, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMOVUPS     Y8, 416(CX)
+	VPSRLD      $0x18, Y6, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 480(CX)
+	VPAND       Y0, Y7, Y7
+	VPSRLW      $0x01, Y5, Y6
+	VPAND       Y1, Y6, Y6
+	VPOR        Y6, Y7, Y7
+	VPSRLD      $0x00, Y7, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 1312(CX)
+	VPSRLD      $0x08, Y7, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 1376(CX)
+	VPSRLD      $0x10, Y7, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 1440(CX)
+	VPSRLD      $0x18, Y7, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 1504(CX)
+	VMOVDQU     224(AX), Y6
+	VPSRLW      $0x04, Y6, Y7
+	VPAND       Y0, Y6, Y6
+	VPSLLW      $0x02, Y5, Y8
+	VPAND       Y1, Y8, Y8
+	VPOR        Y8, Y6, Y6
+	VPSRLD      $0x00, Y6, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMOVUPS     Y8, 544(CX)
+	VPSRLD      $0x08, Y6, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMOVUPS     Y8, 608(CX)
+	VPSRLD      $0x10, Y6, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMOVUPS     Y8, 672(CX)
+	VPSRLD      $0x18, Y6, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 736(CX)
+	VPAND       Y0, Y7, Y7
+	VPSRLW      $0x02, Y5, Y6
+	VPAND       Y1, Y6, Y6
+	VPOR        Y6, Y7, Y7
+	VPSRLD      $0x00, Y7, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 1568(CX)
+	VPSRLD      $0x08, Y7, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 1632(CX)
+	VPSRLD      $0x10, Y7, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 1696(CX)
+	VPSRLD      $0x18, Y7, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 1760(CX)
+	VMOVDQU     288(AX), Y6
+	VPSRLW      $0x04, Y6, Y7
+	VPAND       Y0, Y6, Y6
+	VPSLLW      $0x01, Y5, Y8
+	VPAND       Y1, Y8, Y8
+	VPOR        Y8, Y6, Y6
+	VPSRLD      $0x00, Y6, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMOVUPS     Y8, 800(CX)
+	VPSRLD      $0x08, Y6, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMOVUPS     Y8, 864(CX)
+	VPSRLD      $0x10, Y6, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y4, Y3, Y8
+	VMOVUPS     Y8, 928(CX)
+	VPSRLD      $0x18, Y6, Y6
+	VPAND       Y2, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y4, Y3, Y6
+	VMOVUPS     Y6, 992(CX)
+	VPAND       Y0, Y7, Y7
+	VPSRLW      $0x03, Y5, Y5
+	VPAND       Y1, Y5, Y5
+	VPOR        Y5, Y7, Y7
+	VPSRLD      $0x00, Y7, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1824(CX)
+	VPSRLD      $0x08, Y7, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1888(CX)
+	VPSRLD      $0x10, Y7, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 1952(CX)
+	VPSRLD      $0x18, Y7, Y5
+	VPAND       Y2, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y4, Y3, Y5
+	VMOVUPS     Y5, 2016(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000180, AX
+	SUBQ        $0x00000001, DX
+	JNZ         block32
+	VZEROUPPER
+	RET
+
+// func mul1Q8x0AVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mul1Q8x0AVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x80808080, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         x+8(FP), SI
+	VXORPS       Y1, Y1, Y1
+	MOVQ         blocks+24(FP), DI
+
+block0:
+	VMOVDQU      32(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD (SI), Y4
+	VPSIGNB      Y2, Y4, Y4
+	VPMADDUBSW   Y4, Y3, Y4
+	VPMADDWD     ones<>+0(SB), Y4, Y4
+	VMOVDQU      96(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 4(SI), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      160(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 8(SI), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      224(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 12(SI), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      288(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 16(SI), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      352(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 20(SI), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      416(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 24(SI), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      480(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 28(SI), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VCVTPH2PS    (AX), Y2
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 32(SI), Y3
+	VMULPS       Y2, Y3, Y3
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000030, SI
+	ADDQ         $0x00000220, AX
+	SUBQ         $0x00000001, DI
+	JNZ          block0
+	LEAQ         (CX), AX
+	VMOVUPS      Y1, (AX)
+	MOVQ         BX, AX
+	MOVL         $0x80808080, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         x+8(FP), BX
+	VXORPS       Y1, Y1, Y1
+	MOVQ         blocks+24(FP), SI
+
+block32:
+	VMOVDQU      64(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD (BX), Y4
+	VPSIGNB      Y2, Y4, Y4
+	VPMADDUBSW   Y4, Y3, Y4
+	VPMADDWD     ones<>+0(SB), Y4, Y4
+	VMOVDQU      128(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 4(BX), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      192(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 8(BX), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      256(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 12(BX), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      320(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 16(BX), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      384(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 20(BX), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      448(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 24(BX), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VMOVDQU      512(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPABSB       Y2, Y3
+	VPBROADCASTD 28(BX), Y5
+	VPSIGNB      Y2, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VCVTPH2PS    16(AX), Y2
+	VCVTDQ2PS    Y4, Y4
+	VBROADCASTSS 32(BX), Y3
+	VMULPS       Y2, Y3, Y3
+	VFMADD231PS  Y4, Y3, Y1
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x00000220, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block32
+	LEAQ         32(CX), BX
+	VMOVUPS      Y1, (BX)
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+// func unpackQ8x0AVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·unpackQ8x0AVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x80808080, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         blocks+16(FP), BX
+
+block0:
+	VMOVDQU      32(AX), Y1
+	VPXOR        Y0, Y1, Y1
+	VMOVDQU      Y1, (DX)
+	VMOVDQU      96(AX), Y1
+	VPXOR        Y0, Y1, Y1
+	VMOVDQU      Y1, 64(DX)
+	VMOVDQU      160(AX), Y1
+	VPXOR        Y0, Y1, Y1
+	VMOVDQU      Y1, 128(DX)
+	VMOVDQU      224(AX), Y1
+	VPXOR        Y0, Y1, Y1
+	VMOVDQU      Y1, 192(DX)
+	VMOVDQU      288(AX), Y1
+	VPXOR        Y0, Y1, Y1
+	VMOVDQU      Y1, 256(DX)
+	VMOVDQU      352(AX), Y1
+	VPXOR        Y0, Y1, Y1
+	VMOVDQU      Y1, 320(DX)
+	VMOVDQU      416(AX), Y1
+	VPXOR        Y0, Y1, Y1
+	VMOVDQU      Y1, 384(DX)
+	VMOVDQU      480(AX), Y1
+	VPXOR        Y0, Y1, Y1
+	VMOVDQU      Y1, 448(DX)
+	VCVTPH2PS    (AX), Y1
+	VMOVUPS      Y1, 512(DX)
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x00000220, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x80808080, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         blocks+16(FP), DX
+
+block32:
+	VMOVDQU   64(AX), Y1
+	VPXOR     Y0, Y1, Y1
+	VMOVDQU   Y1, 32(CX)
+	VMOVDQU   128(AX), Y1
+	VPXOR     Y0, Y1, Y1
+	VMOVDQU   Y1, 96(CX)
+	VMOVDQU   192(AX), Y1
+	VPXOR     Y0, Y1, Y1
+	VMOVDQU   Y1, 160(CX)
+	VMOVDQU   256(AX), Y1
+	VPXOR     Y0, Y1, Y1
+	VMOVDQU   Y1, 224(CX)
+	VMOVDQU   320(AX), Y1
+	VPXOR     Y0, Y1, Y1
+	VMOVDQU   Y1, 288(CX)
+	VMOVDQU   384(AX), Y1
+	VPXOR     Y0, Y1, Y1
+	VMOVDQU   Y1, 352(CX)
+	VMOVDQU   448(AX), Y1
+	VPXOR     Y0, Y1, Y1
+	VMOVDQU   Y1, 416(CX)
+	VMOVDQU   512(AX), Y1
+	VPXOR     Y0, Y1, Y1
+	VMOVDQU   Y1, 480(CX)
+	VCVTPH2PS 16(AX), Y1
+	VMOVUPS   Y1, 544(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000220, AX
+	SUBQ      $0x00000001, DX
+	JNZ       block32
+	VZEROUPPER
+	RET
+
+// func floatsQ8x0AVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·floatsQ8x0AVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x80808080, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x000000ff, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), BX
+
+block0:
+	VCVTPH2PS    (AX), Y1
+	VMOVDQU      32(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPSLLD       $0x18, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, (DX)
+	VPSLLD       $0x10, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 64(DX)
+	VPSLLD       $0x08, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 128(DX)
+	VPSLLD       $0x00, Y2, Y2
+	VPSRAD       $0x18, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 192(DX)
+	VMOVDQU      96(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPSLLD       $0x18, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 256(DX)
+	VPSLLD       $0x10, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 320(DX)
+	VPSLLD       $0x08, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 384(DX)
+	VPSLLD       $0x00, Y2, Y2
+	VPSRAD       $0x18, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 448(DX)
+	VMOVDQU      160(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPSLLD       $0x18, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 512(DX)
+	VPSLLD       $0x10, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 576(DX)
+	VPSLLD       $0x08, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 640(DX)
+	VPSLLD       $0x00, Y2, Y2
+	VPSRAD       $0x18, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 704(DX)
+	VMOVDQU      224(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPSLLD       $0x18, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 768(DX)
+	VPSLLD       $0x10, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 832(DX)
+	VPSLLD       $0x08, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 896(DX)
+	VPSLLD       $0x00, Y2, Y2
+	VPSRAD       $0x18, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 960(DX)
+	VMOVDQU      288(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPSLLD       $0x18, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 1024(DX)
+	VPSLLD       $0x10, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 1088(DX)
+	VPSLLD       $0x08, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 1152(DX)
+	VPSLLD       $0x00, Y2, Y2
+	VPSRAD       $0x18, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 1216(DX)
+	VMOVDQU      352(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPSLLD       $0x18, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 1280(DX)
+	VPSLLD       $0x10, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 1344(DX)
+	VPSLLD       $0x08, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 1408(DX)
+	VPSLLD       $0x00, Y2, Y2
+	VPSRAD       $0x18, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 1472(DX)
+	VMOVDQU      416(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPSLLD       $0x18, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 1536(DX)
+	VPSLLD       $0x10, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 1600(DX)
+	VPSLLD       $0x08, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 1664(DX)
+	VPSLLD       $0x00, Y2, Y2
+	VPSRAD       $0x18, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 1728(DX)
+	VMOVDQU      480(AX), Y2
+	VPXOR        Y0, Y2, Y2
+	VPSLLD       $0x18, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 1792(DX)
+	VPSLLD       $0x10, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 1856(DX)
+	VPSLLD       $0x08, Y2, Y3
+	VPSRAD       $0x18, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VMOVUPS      Y3, 1920(DX)
+	VPSLLD       $0x00, Y2, Y2
+	VPSRAD       $0x18, Y2, Y2
+	VCVTDQ2PS    Y2, Y2
+	VMULPS       Y1, Y2, Y2
+	VMOVUPS      Y2, 1984(DX)
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x00000220, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x80808080, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x000000ff, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), DX
+
+block32:
+	VCVTPH2PS 16(AX), Y1
+	VMOVDQU   64(AX), Y2
+	VPXOR     Y0, Y2, Y2
+	VPSLLD    $0x18, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 32(CX)
+	VPSLLD    $0x10, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 96(CX)
+	VPSLLD    $0x08, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 160(CX)
+	VPSLLD    $0x00, Y2, Y2
+	VPSRAD    $0x18, Y2, Y2
+	VCVTDQ2PS Y2, Y2
+	VMULPS    Y1, Y2, Y2
+	VMOVUPS   Y2, 224(CX)
+	VMOVDQU   128(AX), Y2
+	VPXOR     Y0, Y2, Y2
+	VPSLLD    $0x18, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 288(CX)
+	VPSLLD    $0x10, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 352(CX)
+	VPSLLD    $0x08, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 416(CX)
+	VPSLLD    $0x00, Y2, Y2
+	VPSRAD    $0x18, Y2, Y2
+	VCVTDQ2PS Y2, Y2
+	VMULPS    Y1, Y2, Y2
+	VMOVUPS   Y2, 480(CX)
+	VMOVDQU   192(AX), Y2
+	VPXOR     Y0, Y2, Y2
+	VPSLLD    $0x18, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 544(CX)
+	VPSLLD    $0x10, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 608(CX)
+	VPSLLD    $0x08, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 672(CX)
+	VPSLLD    $0x00, Y2, Y2
+	VPSRAD    $0x18, Y2, Y2
+	VCVTDQ2PS Y2, Y2
+	VMULPS    Y1, Y2, Y2
+	VMOVUPS   Y2, 736(CX)
+	VMOVDQU   256(AX), Y2
+	VPXOR     Y0, Y2, Y2
+	VPSLLD    $0x18, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 800(CX)
+	VPSLLD    $0x10, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 864(CX)
+	VPSLLD    $0x08, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 928(CX)
+	VPSLLD    $0x00, Y2, Y2
+	VPSRAD    $0x18, Y2, Y2
+	VCVTDQ2PS Y2, Y2
+	VMULPS    Y1, Y2, Y2
+	VMOVUPS   Y2, 992(CX)
+	VMOVDQU   320(AX), Y2
+	VPXOR     Y0, Y2, Y2
+	VPSLLD    $0x18, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 1056(CX)
+	VPSLLD    $0x10, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 1120(CX)
+	VPSLLD    $0x08, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 1184(CX)
+	VPSLLD    $0x00, Y2, Y2
+	VPSRAD    $0x18, Y2, Y2
+	VCVTDQ2PS Y2, Y2
+	VMULPS    Y1, Y2, Y2
+	VMOVUPS   Y2, 1248(CX)
+	VMOVDQU   384(AX), Y2
+	VPXOR     Y0, Y2, Y2
+	VPSLLD    $0x18, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 1312(CX)
+	VPSLLD    $0x10, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 1376(CX)
+	VPSLLD    $0x08, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 1440(CX)
+	VPSLLD    $0x00, Y2, Y2
+	VPSRAD    $0x18, Y2, Y2
+	VCVTDQ2PS Y2, Y2
+	VMULPS    Y1, Y2, Y2
+	VMOVUPS   Y2, 1504(CX)
+	VMOVDQU   448(AX), Y2
+	VPXOR     Y0, Y2, Y2
+	VPSLLD    $0x18, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 1568(CX)
+	VPSLLD    $0x10, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 1632(CX)
+	VPSLLD    $0x08, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 1696(CX)
+	VPSLLD    $0x00, Y2, Y2
+	VPSRAD    $0x18, Y2, Y2
+	VCVTDQ2PS Y2, Y2
+	VMULPS    Y1, Y2, Y2
+	VMOVUPS   Y2, 1760(CX)
+	VMOVDQU   512(AX), Y2
+	VPXOR     Y0, Y2, Y2
+	VPSLLD    $0x18, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 1824(CX)
+	VPSLLD    $0x10, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 1888(CX)
+	VPSLLD    $0x08, Y2, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VMOVUPS   Y3, 1952(CX)
+	VPSLLD    $0x00, Y2, Y2
+	VPSRAD    $0x18, Y2, Y2
+	VCVTDQ2PS Y2, Y2
+	VMULPS    Y1, Y2, Y2
+	VMOVUPS   Y2, 2016(CX)
+	ADDQ      $0x00000800, CX
+	ADDQ      $0x00000220, AX
+	SUBQ      $0x00000001, DX
+	JNZ       block32
+	VZEROUPPER
+	RET
+
+// func mul4Tile1SignedAVX2(w *byte, x *byte, y *float32, blocks int, ystride int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·mul4Tile1SignedAVX2(SB), NOSPLIT, $0-40
+	MOVQ   y+16(FP), AX
+	MOVQ   ystride+32(FP), CX
+	MOVQ   w+0(FP), DX
+	MOVQ   x+8(FP), BX
+	MOVQ   blocks+24(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+block0:
+	VMOVDQU      (DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD (BX), Y6
+	VPSIGNB      Y4, Y6, Y6
+	VPMADDUBSW   Y6, Y5, Y6
+	VPBROADCASTD 32(BX), Y7
+	VPSIGNB      Y4, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y7
+	VPBROADCASTD 64(BX), Y8
+	VPSIGNB      Y4, Y8, Y8
+	VPMADDUBSW   Y8, Y5, Y8
+	VPBROADCASTD 96(BX), Y9
+	VPSIGNB      Y4, Y9, Y9
+	VPMADDUBSW   Y9, Y5, Y9
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VMOVDQU      64(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 4(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 36(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 68(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 100(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      128(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 8(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 40(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 72(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 104(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      192(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 12(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 44(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 76(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 108(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      256(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 16(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 48(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 80(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 112(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      320(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 20(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 52(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 84(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 116(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      384(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 24(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 56(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 88(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 120(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      448(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 28(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 60(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 92(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 124(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVUPS      512(DX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 128(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y6, Y5, Y0
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 132(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y7, Y5, Y1
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 136(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y8, Y5, Y2
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 140(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y9, Y5, Y3
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x000000c0, BX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	LEAQ         (AX), DX
+	VMOVUPS      Y0, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y1, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y2, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y3, (DX)
+	MOVQ         w+0(FP), DX
+	MOVQ         x+8(FP), BX
+	MOVQ         blocks+24(FP), SI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+block32:
+	VMOVDQU      32(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD (BX), Y6
+	VPSIGNB      Y4, Y6, Y6
+	VPMADDUBSW   Y6, Y5, Y6
+	VPBROADCASTD 32(BX), Y7
+	VPSIGNB      Y4, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y7
+	VPBROADCASTD 64(BX), Y8
+	VPSIGNB      Y4, Y8, Y8
+	VPMADDUBSW   Y8, Y5, Y8
+	VPBROADCASTD 96(BX), Y9
+	VPSIGNB      Y4, Y9, Y9
+	VPMADDUBSW   Y9, Y5, Y9
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VMOVDQU      96(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 4(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 36(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 68(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 100(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      160(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 8(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 40(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 72(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 104(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      224(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 12(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 44(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 76(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 108(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      288(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 16(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 48(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 80(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 112(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      352(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 20(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 52(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 84(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 116(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      416(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 24(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 56(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 88(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 120(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVDQU      480(DX), Y4
+	VPABSB       Y4, Y5
+	VPBROADCASTD 28(BX), Y10
+	VPSIGNB      Y4, Y10, Y10
+	VPMADDUBSW   Y10, Y5, Y10
+	VPBROADCASTD 60(BX), Y11
+	VPSIGNB      Y4, Y11, Y11
+	VPMADDUBSW   Y11, Y5, Y11
+	VPBROADCASTD 92(BX), Y12
+	VPSIGNB      Y4, Y12, Y12
+	VPMADDUBSW   Y12, Y5, Y12
+	VPBROADCASTD 124(BX), Y13
+	VPSIGNB      Y4, Y13, Y13
+	VPMADDUBSW   Y13, Y5, Y13
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VMOVUPS      544(DX), Y4
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 128(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y6, Y5, Y0
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 132(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y7, Y5, Y1
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 136(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y8, Y5, Y2
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 140(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y9, Y5, Y3
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x000000c0, BX
+	SUBQ         $0x00000001, SI
+	JNZ          block32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y3, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1IQ4NLAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mul1IQ4NLAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ           AX, BX
+	MOVL           $0x0f0f0f0f, SI
+	VMOVD          SI, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 levels0<>+0(SB), Y1
+	MOVQ           x+8(FP), SI
+	VXORPS         Y2, Y2, Y2
+	MOVQ           blocks+24(FP), DI
+
+block0:
+	VMOVDQU        32(AX), Y3
+	VPSRLW         $0x04, Y3, Y4
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VPABSB         Y3, Y5
+	VPBROADCASTD   (SI), Y6
+	VPSIGNB        Y3, Y6, Y6
+	VPMADDUBSW     Y6, Y5, Y6
+	VPMADDWD       ones<>+0(SB), Y6, Y6
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPABSB         Y4, Y3
+	VPBROADCASTD   16(SI), Y5
+	VPSIGNB        Y4, Y5, Y5
+	VPMADDUBSW     Y5, Y3, Y5
+	VPMADDWD       ones<>+0(SB), Y5, Y5
+	VPADDD         Y5, Y6, Y6
+	VMOVDQU        96(AX), Y3
+	VPSRLW         $0x04, Y3, Y4
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VPABSB         Y3, Y5
+	VPBROADCASTD   4(SI), Y7
+	VPSIGNB        Y3, Y7, Y7
+	VPMADDUBSW     Y7, Y5, Y7
+	VPMADDWD       ones<>+0(SB), Y7, Y7
+	VPADDD         Y7, Y6, Y6
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPABSB         Y4, Y3
+	VPBROADCASTD   20(SI), Y5
+	VPSIGNB        Y4, Y5, Y5
+	VPMADDUBSW     Y5, Y3, Y5
+	VPMADDWD       ones<>+0(SB), Y5, Y5
+	VPADDD         Y5, Y6, Y6
+	VMOVDQU        160(AX), Y3
+	VPSRLW         $0x04, Y3, Y4
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VPABSB         Y3, Y5
+	VPBROADCASTD   8(SI), Y7
+	VPSIGNB        Y3, Y7, Y7
+	VPMADDUBSW     Y7, Y5, Y7
+	VPMADDWD       ones<>+0(SB), Y7, Y7
+	VPADDD         Y7, Y6, Y6
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPABSB         Y4, Y3
+	VPBROADCASTD   24(SI), Y5
+	VPSIGNB        Y4, Y5, Y5
+	VPMADDUBSW     Y5, Y3, Y5
+	VPMADDWD       ones<>+0(SB), Y5, Y5
+	VPADDD         Y5, Y6, Y6
+	VMOVDQU        224(AX), Y3
+	VPSRLW         $0x04, Y3, Y4
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VPABSB         Y3, Y5
+	VPBROADCASTD   12(SI), Y7
+	VPSIGNB        Y3, Y7, Y7
+	VPMADDUBSW     Y7, Y5, Y7
+	VPMADDWD       ones<>+0(SB), Y7, Y7
+	VPADDD         Y7, Y6, Y6
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPABSB         Y4, Y3
+	VPBROADCASTD   28(SI), Y5
+	VPSIGNB        Y4, Y5, Y5
+	VPMADDUBSW     Y5, Y3, Y5
+	VPMADDWD       ones<>+0(SB), Y5, Y5
+	VPADDD         Y5, Y6, Y6
+	VCVTPH2PS      (AX), Y3
+	VCVTDQ2PS      Y6, Y6
+	VBROADCASTSS   32(SI), Y4
+	VMULPS         Y3, Y4, Y4
+	VFMADD231PS    Y6, Y4, Y2
+	ADDQ           $0x00000030, SI
+	ADDQ           $0x00000120, AX
+	SUBQ           $0x00000001, DI
+	JNZ            block0
+	LEAQ           (CX), AX
+	VMOVUPS        Y2, (AX)
+	MOVQ           BX, AX
+	MOVL           $0x0f0f0f0f, BX
+	VMOVD          BX, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 levels0<>+0(SB), Y1
+	MOVQ           x+8(FP), BX
+	VXORPS         Y2, Y2, Y2
+	MOVQ           blocks+24(FP), SI
+
+block32:
+	VMOVDQU      64(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPSHUFB      Y3, Y1, Y3
+	VPABSB       Y3, Y5
+	VPBROADCASTD (BX), Y6
+	VPSIGNB      Y3, Y6, Y6
+	VPMADDUBSW   Y6, Y5, Y6
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPAND        Y0, Y4, Y4
+	VPSHUFB      Y4, Y1, Y4
+	VPABSB       Y4, Y3
+	VPBROADCASTD 16(BX), Y5
+	VPSIGNB      Y4, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VMOVDQU      128(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPSHUFB      Y3, Y1, Y3
+	VPABSB       Y3, Y5
+	VPBROADCASTD 4(BX), Y7
+	VPSIGNB      Y3, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y7
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VPAND        Y0, Y4, Y4
+	VPSHUFB      Y4, Y1, Y4
+	VPABSB       Y4, Y3
+	VPBROADCASTD 20(BX), Y5
+	VPSIGNB      Y4, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VMOVDQU      192(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPSHUFB      Y3, Y1, Y3
+	VPABSB       Y3, Y5
+	VPBROADCASTD 8(BX), Y7
+	VPSIGNB      Y3, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y7
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VPAND        Y0, Y4, Y4
+	VPSHUFB      Y4, Y1, Y4
+	VPABSB       Y4, Y3
+	VPBROADCASTD 24(BX), Y5
+	VPSIGNB      Y4, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VMOVDQU      256(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VPSHUFB      Y3, Y1, Y3
+	VPABSB       Y3, Y5
+	VPBROADCASTD 12(BX), Y7
+	VPSIGNB      Y3, Y7, Y7
+	VPMADDUBSW   Y7, Y5, Y7
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VPAND        Y0, Y4, Y4
+	VPSHUFB      Y4, Y1, Y4
+	VPABSB       Y4, Y3
+	VPBROADCASTD 28(BX), Y5
+	VPSIGNB      Y4, Y5, Y5
+	VPMADDUBSW   Y5, Y3, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPADDD       Y5, Y6, Y6
+	VCVTPH2PS    16(AX), Y3
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 32(BX), Y4
+	VMULPS       Y3, Y4, Y4
+	VFMADD231PS  Y6, Y4, Y2
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x00000120, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block32
+	LEAQ         32(CX), BX
+	VMOVUPS      Y2, (BX)
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+DATA levels0<>+0(SB)/1, $0x81
+DATA levels0<>+1(SB)/1, $0x98
+DATA levels0<>+2(SB)/1, $0xad
+DATA levels0<>+3(SB)/1, $0xbf
+DATA levels0<>+4(SB)/1, $0xcf
+DATA levels0<>+5(SB)/1, $0xdd
+DATA levels0<>+6(SB)/1, $0xea
+DATA levels0<>+7(SB)/1, $0xf6
+DATA levels0<>+8(SB)/1, $0x01
+DATA levels0<>+9(SB)/1, $0x0d
+DATA levels0<>+10(SB)/1, $0x19
+DATA levels0<>+11(SB)/1, $0x26
+DATA levels0<>+12(SB)/1, $0x35
+DATA levels0<>+13(SB)/1, $0x45
+DATA levels0<>+14(SB)/1, $0x59
+DATA levels0<>+15(SB)/1, $0x71
+GLOBL levels0<>(SB), RODATA|NOPTR, $16
+
+// func unpackIQ4NLAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·unpackIQ4NLAVX2(SB), NOSPLIT, $0-24
+	MOVQ           w+8(FP), AX
+	MOVQ           AX, CX
+	MOVQ           dst+0(FP), DX
+	MOVL           $0x0f0f0f0f, BX
+	VMOVD          BX, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 levels0<>+0(SB), Y1
+	MOVQ           blocks+16(FP), BX
+
+block0:
+	VMOVDQU        32(AX), Y2
+	VPSRLW         $0x04, Y2, Y3
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVDQU        Y2, (DX)
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVDQU        Y3, 256(DX)
+	VMOVDQU        96(AX), Y2
+	VPSRLW         $0x04, Y2, Y3
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVDQU        Y2, 64(DX)
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVDQU        Y3, 320(DX)
+	VMOVDQU        160(AX), Y2
+	VPSRLW         $0x04, Y2, Y3
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVDQU        Y2, 128(DX)
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVDQU        Y3, 384(DX)
+	VMOVDQU        224(AX), Y2
+	VPSRLW         $0x04, Y2, Y3
+	VPAND          Y0, Y2, Y2
+	VPSHUFB        Y2, Y1, Y2
+	VMOVDQU        Y2, 192(DX)
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVDQU        Y3, 448(DX)
+	VCVTPH2PS      (AX), Y2
+	VMOVUPS        Y2, 512(DX)
+	ADDQ           $0x00000280, DX
+	ADDQ           $0x00000120, AX
+	SUBQ           $0x00000001, BX
+	JNZ            block0
+	MOVQ           CX, AX
+	MOVQ           dst+0(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 levels0<>+0(SB), Y1
+	MOVQ           blocks+16(FP), DX
+
+block32:
+	VMOVDQU   64(AX), Y2
+	VPSRLW    $0x04, Y2, Y3
+	VPAND     Y0, Y2, Y2
+	VPSHUFB   Y2, Y1, Y2
+	VMOVDQU   Y2, 32(CX)
+	VPAND     Y0, Y3, Y3
+	VPSHUFB   Y3, Y1, Y3
+	VMOVDQU   Y3, 288(CX)
+	VMOVDQU   128(AX), Y2
+	VPSRLW    $0x04, Y2, Y3
+	VPAND     Y0, Y2, Y2
+	VPSHUFB   Y2, Y1, Y2
+	VMOVDQU   Y2, 96(CX)
+	VPAND     Y0, Y3, Y3
+	VPSHUFB   Y3, Y1, Y3
+	VMOVDQU   Y3, 352(CX)
+	VMOVDQU   192(AX), Y2
+	VPSRLW    $0x04, Y2, Y3
+	VPAND     Y0, Y2, Y2
+	VPSHUFB   Y2, Y1, Y2
+	VMOVDQU   Y2, 160(CX)
+	VPAND     Y0, Y3, Y3
+	VPSHUFB   Y3, Y1, Y3
+	VMOVDQU   Y3, 416(CX)
+	VMOVDQU   256(AX), Y2
+	VPSRLW    $0x04, Y2, Y3
+	VPAND     Y0, Y2, Y2
+	VPSHUFB   Y2, Y1, Y2
+	VMOVDQU   Y2, 224(CX)
+	VPAND     Y0, Y3, Y3
+	VPSHUFB   Y3, Y1, Y3
+	VMOVDQU   Y3, 480(CX)
+	VCVTPH2PS 16(AX), Y2
+	VMOVUPS   Y2, 544(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000120, AX
+	SUBQ      $0x00000001, DX
+	JNZ       block32
+	VZEROUPPER
+	RET
+
+// func floatsIQ4NLAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·floatsIQ4NLAVX2(SB), NOSPLIT, $0-24
+	MOVQ           w+8(FP), AX
+	MOVQ           AX, CX
+	MOVQ           dst+0(FP), DX
+	MOVL           $0x0f0f0f0f, BX
+	VMOVD          BX, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 levels0<>+0(SB), Y1
+	MOVL           $0x000000ff, BX
+	VMOVD          BX, X2
+	VPBROADCASTD   X2, Y2
+	MOVQ           blocks+16(FP), BX
+
+block0:
+	VCVTPH2PS      (AX), Y2
+	VMOVDQU        32(AX), Y3
+	VPSRLW         $0x04, Y3, Y4
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VPSLLD         $0x18, Y3, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y2, Y5, Y5
+	VMOVUPS        Y5, (DX)
+	VPSLLD         $0x10, Y3, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y2, Y5, Y5
+	VMOVUPS        Y5, 64(DX)
+	VPSLLD         $0x08, Y3, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y2, Y5, Y5
+	VMOVUPS        Y5, 128(DX)
+	VPSLLD         $0x00, Y3, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 192(DX)
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPSLLD         $0x18, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1024(DX)
+	VPSLLD         $0x10, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1088(DX)
+	VPSLLD         $0x08, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1152(DX)
+	VPSLLD         $0x00, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1216(DX)
+	VMOVDQU        96(AX), Y3
+	VPSRLW         $0x04, Y3, Y4
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VPSLLD         $0x18, Y3, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y2, Y5, Y5
+	VMOVUPS        Y5, 256(DX)
+	VPSLLD         $0x10, Y3, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y2, Y5, Y5
+	VMOVUPS        Y5, 320(DX)
+	VPSLLD         $0x08, Y3, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y2, Y5, Y5
+	VMOVUPS        Y5, 384(DX)
+	VPSLLD         $0x00, Y3, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 448(DX)
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPSLLD         $0x18, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1280(DX)
+	VPSLLD         $0x10, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1344(DX)
+	VPSLLD         $0x08, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1408(DX)
+	VPSLLD         $0x00, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1472(DX)
+	VMOVDQU        160(AX), Y3
+	VPSRLW         $0x04, Y3, Y4
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VPSLLD         $0x18, Y3, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y2, Y5, Y5
+	VMOVUPS        Y5, 512(DX)
+	VPSLLD         $0x10, Y3, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y2, Y5, Y5
+	VMOVUPS        Y5, 576(DX)
+	VPSLLD         $0x08, Y3, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y2, Y5, Y5
+	VMOVUPS        Y5, 640(DX)
+	VPSLLD         $0x00, Y3, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 704(DX)
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPSLLD         $0x18, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1536(DX)
+	VPSLLD         $0x10, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1600(DX)
+	VPSLLD         $0x08, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1664(DX)
+	VPSLLD         $0x00, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1728(DX)
+	VMOVDQU        224(AX), Y3
+	VPSRLW         $0x04, Y3, Y4
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VPSLLD         $0x18, Y3, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y2, Y5, Y5
+	VMOVUPS        Y5, 768(DX)
+	VPSLLD         $0x10, Y3, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y2, Y5, Y5
+	VMOVUPS        Y5, 832(DX)
+	VPSLLD         $0x08, Y3, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y2, Y5, Y5
+	VMOVUPS        Y5, 896(DX)
+	VPSLLD         $0x00, Y3, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 960(DX)
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPSLLD         $0x18, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1792(DX)
+	VPSLLD         $0x10, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1856(DX)
+	VPSLLD         $0x08, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1920(DX)
+	VPSLLD         $0x00, Y4, Y3
+	VPSRAD         $0x18, Y3, Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 1984(DX)
+	ADDQ           $0x00000800, DX
+	ADDQ           $0x00000120, AX
+	SUBQ           $0x00000001, BX
+	JNZ            block0
+	MOVQ           CX, AX
+	MOVQ           dst+0(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 levels0<>+0(SB), Y1
+	MOVL           $0x000000ff, DX
+	VMOVD          DX, X2
+	VPBROADCASTD   X2, Y2
+	MOVQ           blocks+16(FP), DX
+
+block32:
+	VCVTPH2PS 16(AX), Y2
+	VMOVDQU   64(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPSHUFB   Y3, Y1, Y3
+	VPSLLD    $0x18, Y3, Y5
+	VPSRAD    $0x18, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   Y5, 32(CX)
+	VPSLLD    $0x10, Y3, Y5
+	VPSRAD    $0x18, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   Y5, 96(CX)
+	VPSLLD    $0x08, Y3, Y5
+	VPSRAD    $0x18, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   Y5, 160(CX)
+	VPSLLD    $0x00, Y3, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 224(CX)
+	VPAND     Y0, Y4, Y4
+	VPSHUFB   Y4, Y1, Y4
+	VPSLLD    $0x18, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1056(CX)
+	VPSLLD    $0x10, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1120(CX)
+	VPSLLD    $0x08, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1184(CX)
+	VPSLLD    $0x00, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1248(CX)
+	VMOVDQU   128(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPSHUFB   Y3, Y1, Y3
+	VPSLLD    $0x18, Y3, Y5
+	VPSRAD    $0x18, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   Y5, 288(CX)
+	VPSLLD    $0x10, Y3, Y5
+	VPSRAD    $0x18, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   Y5, 352(CX)
+	VPSLLD    $0x08, Y3, Y5
+	VPSRAD    $0x18, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   Y5, 416(CX)
+	VPSLLD    $0x00, Y3, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 480(CX)
+	VPAND     Y0, Y4, Y4
+	VPSHUFB   Y4, Y1, Y4
+	VPSLLD    $0x18, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1312(CX)
+	VPSLLD    $0x10, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1376(CX)
+	VPSLLD    $0x08, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1440(CX)
+	VPSLLD    $0x00, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1504(CX)
+	VMOVDQU   192(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPSHUFB   Y3, Y1, Y3
+	VPSLLD    $0x18, Y3, Y5
+	VPSRAD    $0x18, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   Y5, 544(CX)
+	VPSLLD    $0x10, Y3, Y5
+	VPSRAD    $0x18, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   Y5, 608(CX)
+	VPSLLD    $0x08, Y3, Y5
+	VPSRAD    $0x18, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   Y5, 672(CX)
+	VPSLLD    $0x00, Y3, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 736(CX)
+	VPAND     Y0, Y4, Y4
+	VPSHUFB   Y4, Y1, Y4
+	VPSLLD    $0x18, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1568(CX)
+	VPSLLD    $0x10, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1632(CX)
+	VPSLLD    $0x08, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1696(CX)
+	VPSLLD    $0x00, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1760(CX)
+	VMOVDQU   256(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPSHUFB   Y3, Y1, Y3
+	VPSLLD    $0x18, Y3, Y5
+	VPSRAD    $0x18, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   Y5, 800(CX)
+	VPSLLD    $0x10, Y3, Y5
+	VPSRAD    $0x18, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   Y5, 864(CX)
+	VPSLLD    $0x08, Y3, Y5
+	VPSRAD    $0x18, Y5, Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y2, Y5, Y5
+	VMOVUPS   Y5, 928(CX)
+	VPSLLD    $0x00, Y3, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 992(CX)
+	VPAND     Y0, Y4, Y4
+	VPSHUFB   Y4, Y1, Y4
+	VPSLLD    $0x18, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1824(CX)
+	VPSLLD    $0x10, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1888(CX)
+	VPSLLD    $0x08, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 1952(CX)
+	VPSLLD    $0x00, Y4, Y3
+	VPSRAD    $0x18, Y3, Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 2016(CX)
+	ADDQ      $0x00000800, CX
+	ADDQ      $0x00000120, AX
+	SUBQ      $0x00000001, DX
+	JNZ       block32
+	VZEROUPPER
+	RET
+
+// func mul1Q2KAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mul1Q2KAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x03030303, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         x+8(FP), SI
+	VXORPS       Y1, Y1, Y1
+	MOVQ         blocks+24(FP), DI
+
+superblock0:
+	VCVTPH2PS    (AX), Y2
+	VCVTPH2PS    32(AX), Y3
+	MOVL         $0x80000000, R8
+	VMOVD        R8, X4
+	VPBROADCASTD X4, Y4
+	VXORPS       Y4, Y3, Y3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, R8
+
+block0:
+	VMOVDQU      32(AX), Y4
+	VMOVDQA      Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD (SI), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VMOVDQU      32(AX), Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 4(SI), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPADDW       Y6, Y5, Y5
+	VMOVDQU      32(AX), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 8(SI), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPADDW       Y6, Y5, Y5
+	VMOVDQU      32(AX), Y4
+	VPSRLW       $0x06, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 12(SI), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPADDW       Y6, Y5, Y5
+	VMOVDQU      96(AX), Y4
+	VMOVDQA      Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 16(SI), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VMOVDQU      96(AX), Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 20(SI), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VMOVDQU      96(AX), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 24(SI), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VMOVDQU      96(AX), Y4
+	VPSRLW       $0x06, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 28(SI), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMOVZXBD    (AX), Y4
+	VPSRLD       $0x04, Y4, Y7
+	MOVL         $0x0000000f, R9
+	VMOVD        R9, X8
+	VPBROADCASTD X8, Y8
+	VPAND        Y8, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y3, Y7, Y7
+	VPMOVZXBD    16(AX), Y8
+	VPSRLD       $0x04, Y8, Y9
+	MOVL         $0x0000000f, R9
+	VMOVD        R9, X10
+	VPBROADCASTD X10, Y10
+	VPAND        Y10, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y2, Y8, Y8
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y3, Y9, Y9
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 32(SI), Y10
+	VMULPS       Y4, Y10, Y10
+	VFMADD231PS  Y5, Y10, Y1
+	VBROADCASTSS 40(SI), Y10
+	VFMADD231PS  Y10, Y7, Y1
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 32(SI), Y4
+	VMULPS       Y8, Y4, Y4
+	VFMADD231PS  Y6, Y4, Y1
+	VBROADCASTSS 44(SI), Y4
+	VFMADD231PS  Y4, Y9, Y1
+	ADDQ         $0x00000030, SI
+	ADDQ         $0x000000a0, AX
+	SUBQ         $0x00000001, R8
+	JNZ          block0
+	SUBQ         $0x00000001, DI
+	JNZ          superblock0
+	LEAQ         (CX), AX
+	VMOVUPS      Y1, (AX)
+	MOVQ         BX, AX
+	MOVL         $0x03030303, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         x+8(FP), BX
+	VXORPS       Y1, Y1, Y1
+	MOVQ         blocks+24(FP), SI
+
+superblock32:
+	VCVTPH2PS    16(AX), Y2
+	VCVTPH2PS    48(AX), Y3
+	MOVL         $0x80000000, DI
+	VMOVD        DI, X4
+	VPBROADCASTD X4, Y4
+	VXORPS       Y4, Y3, Y3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, DI
+
+block32:
+	VMOVDQU      64(AX), Y4
+	VMOVDQA      Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD (BX), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VMOVDQU      64(AX), Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 4(BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPADDW       Y6, Y5, Y5
+	VMOVDQU      64(AX), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 8(BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPADDW       Y6, Y5, Y5
+	VMOVDQU      64(AX), Y4
+	VPSRLW       $0x06, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 12(BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPADDW       Y6, Y5, Y5
+	VMOVDQU      128(AX), Y4
+	VMOVDQA      Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 16(BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VMOVDQU      128(AX), Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 20(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VMOVDQU      128(AX), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 24(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VMOVDQU      128(AX), Y4
+	VPSRLW       $0x06, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 28(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VPMOVZXBD    8(AX), Y4
+	VPSRLD       $0x04, Y4, Y7
+	MOVL         $0x0000000f, R8
+	VMOVD        R8, X8
+	VPBROADCASTD X8, Y8
+	VPAND        Y8, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y3, Y7, Y7
+	VPMOVZXBD    24(AX), Y8
+	VPSRLD       $0x04, Y8, Y9
+	MOVL         $0x0000000f, R8
+	VMOVD        R8, X10
+	VPBROADCASTD X10, Y10
+	VPAND        Y10, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y2, Y8, Y8
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y3, Y9, Y9
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 32(BX), Y10
+	VMULPS       Y4, Y10, Y10
+	VFMADD231PS  Y5, Y10, Y1
+	VBROADCASTSS 40(BX), Y10
+	VFMADD231PS  Y10, Y7, Y1
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 32(BX), Y4
+	VMULPS       Y8, Y4, Y4
+	VFMADD231PS  Y6, Y4, Y1
+	VBROADCASTSS 44(BX), Y4
+	VFMADD231PS  Y4, Y9, Y1
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x000000a0, AX
+	SUBQ         $0x00000001, DI
+	JNZ          block32
+	SUBQ         $0x00000001, SI
+	JNZ          superblock32
+	LEAQ         32(CX), BX
+	VMOVUPS      Y1, (BX)
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+// func unpackQ2KAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·unpackQ2KAVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x03030303, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         blocks+16(FP), BX
+
+superblock0:
+	VCVTPH2PS    (AX), Y1
+	VCVTPH2PS    32(AX), Y2
+	MOVL         $0x80000000, SI
+	VMOVD        SI, X3
+	VPBROADCASTD X3, Y3
+	VXORPS       Y3, Y2, Y2
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, SI
+
+block0:
+	VMOVDQU      32(AX), Y3
+	VMOVDQA      Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, (DX)
+	VMOVDQU      32(AX), Y3
+	VPSRLW       $0x02, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 64(DX)
+	VMOVDQU      32(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 128(DX)
+	VMOVDQU      32(AX), Y3
+	VPSRLW       $0x06, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 192(DX)
+	VMOVDQU      96(AX), Y3
+	VMOVDQA      Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 256(DX)
+	VMOVDQU      96(AX), Y3
+	VPSRLW       $0x02, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 320(DX)
+	VMOVDQU      96(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 384(DX)
+	VMOVDQU      96(AX), Y3
+	VPSRLW       $0x06, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 448(DX)
+	VPMOVZXBD    (AX), Y3
+	VPSRLD       $0x04, Y3, Y4
+	MOVL         $0x0000000f, DI
+	VMOVD        DI, X5
+	VPBROADCASTD X5, Y5
+	VPAND        Y5, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VPMOVZXBD    16(AX), Y5
+	VPSRLD       $0x04, Y5, Y6
+	MOVL         $0x0000000f, DI
+	VMOVD        DI, X7
+	VPBROADCASTD X7, Y7
+	VPAND        Y7, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y2, Y6, Y6
+	VMOVUPS      Y3, 512(DX)
+	VMOVUPS      Y4, 576(DX)
+	VMOVUPS      Y5, 640(DX)
+	VMOVUPS      Y6, 704(DX)
+	ADDQ         $0x00000300, DX
+	ADDQ         $0x000000a0, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	SUBQ         $0x00000001, BX
+	JNZ          superblock0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x03030303, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         blocks+16(FP), DX
+
+superblock32:
+	VCVTPH2PS    16(AX), Y1
+	VCVTPH2PS    48(AX), Y2
+	MOVL         $0x80000000, BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Y3
+	VXORPS       Y3, Y2, Y2
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, BX
+
+block32:
+	VMOVDQU      64(AX), Y3
+	VMOVDQA      Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 32(CX)
+	VMOVDQU      64(AX), Y3
+	VPSRLW       $0x02, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 96(CX)
+	VMOVDQU      64(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 160(CX)
+	VMOVDQU      64(AX), Y3
+	VPSRLW       $0x06, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 224(CX)
+	VMOVDQU      128(AX), Y3
+	VMOVDQA      Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 288(CX)
+	VMOVDQU      128(AX), Y3
+	VPSRLW       $0x02, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 352(CX)
+	VMOVDQU      128(AX), Y3
+	VPSRLW       $0x04, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 416(CX)
+	VMOVDQU      128(AX), Y3
+	VPSRLW       $0x06, Y3, Y3
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 480(CX)
+	VPMOVZXBD    8(AX), Y3
+	VPSRLD       $0x04, Y3, Y4
+	MOVL         $0x0000000f, SI
+	VMOVD        SI, X5
+	VPBROADCASTD X5, Y5
+	VPAND        Y5, Y3, Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VPMOVZXBD    24(AX), Y5
+	VPSRLD       $0x04, Y5, Y6
+	MOVL         $0x0000000f, SI
+	VMOVD        SI, X7
+	VPBROADCASTD X7, Y7
+	VPAND        Y7, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y1, Y5, Y5
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y2, Y6, Y6
+	VMOVUPS      Y3, 544(CX)
+	VMOVUPS      Y4, 608(CX)
+	VMOVUPS      Y5, 672(CX)
+	VMOVUPS      Y6, 736(CX)
+	ADDQ         $0x00000300, CX
+	ADDQ         $0x000000a0, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block32
+	SUBQ         $0x00000001, DX
+	JNZ          superblock32
+	VZEROUPPER
+	RET
+
+// func floatsQ2KAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·floatsQ2KAVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x03030303, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x000000ff, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), BX
+
+superblock0:
+	VCVTPH2PS    (AX), Y2
+	VCVTPH2PS    32(AX), Y3
+	MOVL         $0x80000000, SI
+	VMOVD        SI, X4
+	VPBROADCASTD X4, Y4
+	VXORPS       Y4, Y3, Y3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, SI
+
+block0:
+	VPMOVZXBD    (AX), Y4
+	VPSRLD       $0x04, Y4, Y5
+	MOVL         $0x0000000f, DI
+	VMOVD        DI, X6
+	VPBROADCASTD X6, Y6
+	VPAND        Y6, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VPMOVZXBD    16(AX), Y6
+	VPSRLD       $0x04, Y6, Y7
+	MOVL         $0x0000000f, DI
+	VMOVD        DI, X8
+	VPBROADCASTD X8, Y8
+	VPAND        Y8, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y2, Y6, Y6
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y3, Y7, Y7
+	VMOVDQU      32(AX), Y8
+	VMOVDQA      Y8, Y8
+	VPAND        Y0, Y8, Y8
+	VPSRLD       $0x00, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, (DX)
+	VPSRLD       $0x08, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 64(DX)
+	VPSRLD       $0x10, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 128(DX)
+	VPSRLD       $0x18, Y8, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 192(DX)
+	VMOVDQU      32(AX), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        Y0, Y8, Y8
+	VPSRLD       $0x00, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 256(DX)
+	VPSRLD       $0x08, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 320(DX)
+	VPSRLD       $0x10, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 384(DX)
+	VPSRLD       $0x18, Y8, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 448(DX)
+	VMOVDQU      32(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        Y0, Y8, Y8
+	VPSRLD       $0x00, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 512(DX)
+	VPSRLD       $0x08, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 576(DX)
+	VPSRLD       $0x10, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 640(DX)
+	VPSRLD       $0x18, Y8, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 704(DX)
+	VMOVDQU      32(AX), Y8
+	VPSRLW       $0x06, Y8, Y8
+	VPAND        Y0, Y8, Y8
+	VPSRLD       $0x00, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 768(DX)
+	VPSRLD       $0x08, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 832(DX)
+	VPSRLD       $0x10, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 896(DX)
+	VPSRLD       $0x18, Y8, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 960(DX)
+	VMOVDQU      96(AX), Y4
+	VMOVDQA      Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPSRLD       $0x00, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1024(DX)
+	VPSRLD       $0x08, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1088(DX)
+	VPSRLD       $0x10, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1152(DX)
+	VPSRLD       $0x18, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y7, Y6, Y4
+	VMOVUPS      Y4, 1216(DX)
+	VMOVDQU      96(AX), Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPSRLD       $0x00, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1280(DX)
+	VPSRLD       $0x08, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1344(DX)
+	VPSRLD       $0x10, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1408(DX)
+	VPSRLD       $0x18, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y7, Y6, Y4
+	VMOVUPS      Y4, 1472(DX)
+	VMOVDQU      96(AX), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPSRLD       $0x00, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1536(DX)
+	VPSRLD       $0x08, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1600(DX)
+	VPSRLD       $0x10, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1664(DX)
+	VPSRLD       $0x18, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y7, Y6, Y4
+	VMOVUPS      Y4, 1728(DX)
+	VMOVDQU      96(AX), Y4
+	VPSRLW       $0x06, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPSRLD       $0x00, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1792(DX)
+	VPSRLD       $0x08, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1856(DX)
+	VPSRLD       $0x10, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1920(DX)
+	VPSRLD       $0x18, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y7, Y6, Y4
+	VMOVUPS      Y4, 1984(DX)
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x000000a0, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	SUBQ         $0x00000001, BX
+	JNZ          superblock0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x03030303, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x000000ff, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), DX
+
+superblock32:
+	VCVTPH2PS    16(AX), Y2
+	VCVTPH2PS    48(AX), Y3
+	MOVL         $0x80000000, BX
+	VMOVD        BX, X4
+	VPBROADCASTD X4, Y4
+	VXORPS       Y4, Y3, Y3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, BX
+
+block32:
+	VPMOVZXBD    8(AX), Y4
+	VPSRLD       $0x04, Y4, Y5
+	MOVL         $0x0000000f, SI
+	VMOVD        SI, X6
+	VPBROADCASTD X6, Y6
+	VPAND        Y6, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VPMOVZXBD    24(AX), Y6
+	VPSRLD       $0x04, Y6, Y7
+	MOVL         $0x0000000f, SI
+	VMOVD        SI, X8
+	VPBROADCASTD X8, Y8
+	VPAND        Y8, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y2, Y6, Y6
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y3, Y7, Y7
+	VMOVDQU      64(AX), Y8
+	VMOVDQA      Y8, Y8
+	VPAND        Y0, Y8, Y8
+	VPSRLD       $0x00, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 32(CX)
+	VPSRLD       $0x08, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 96(CX)
+	VPSRLD       $0x10, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 160(CX)
+	VPSRLD       $0x18, Y8, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 224(CX)
+	VMOVDQU      64(AX), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        Y0, Y8, Y8
+	VPSRLD       $0x00, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 288(CX)
+	VPSRLD       $0x08, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 352(CX)
+	VPSRLD       $0x10, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 416(CX)
+	VPSRLD       $0x18, Y8, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 480(CX)
+	VMOVDQU      64(AX), Y8
+	VPSRLW       $0x04, Y8, Y8
+	VPAND        Y0, Y8, Y8
+	VPSRLD       $0x00, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 544(CX)
+	VPSRLD       $0x08, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 608(CX)
+	VPSRLD       $0x10, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 672(CX)
+	VPSRLD       $0x18, Y8, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 736(CX)
+	VMOVDQU      64(AX), Y8
+	VPSRLW       $0x06, Y8, Y8
+	VPAND        Y0, Y8, Y8
+	VPSRLD       $0x00, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 800(CX)
+	VPSRLD       $0x08, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 864(CX)
+	VPSRLD       $0x10, Y8, Y9
+	VPAND        Y1, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y5, Y4, Y9
+	VMOVUPS      Y9, 928(CX)
+	VPSRLD       $0x18, Y8, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 992(CX)
+	VMOVDQU      128(AX), Y4
+	VMOVDQA      Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPSRLD       $0x00, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1056(CX)
+	VPSRLD       $0x08, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1120(CX)
+	VPSRLD       $0x10, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1184(CX)
+	VPSRLD       $0x18, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y7, Y6, Y4
+	VMOVUPS      Y4, 1248(CX)
+	VMOVDQU      128(AX), Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPSRLD       $0x00, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1312(CX)
+	VPSRLD       $0x08, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1376(CX)
+	VPSRLD       $0x10, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1440(CX)
+	VPSRLD       $0x18, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y7, Y6, Y4
+	VMOVUPS      Y4, 1504(CX)
+	VMOVDQU      128(AX), Y4
+	VPSRLW       $0x04, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPSRLD       $0x00, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1568(CX)
+	VPSRLD       $0x08, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1632(CX)
+	VPSRLD       $0x10, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1696(CX)
+	VPSRLD       $0x18, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y7, Y6, Y4
+	VMOVUPS      Y4, 1760(CX)
+	VMOVDQU      128(AX), Y4
+	VPSRLW       $0x06, Y4, Y4
+	VPAND        Y0, Y4, Y4
+	VPSRLD       $0x00, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1824(CX)
+	VPSRLD       $0x08, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1888(CX)
+	VPSRLD       $0x10, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y7, Y6, Y5
+	VMOVUPS      Y5, 1952(CX)
+	VPSRLD       $0x18, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VCVTDQ2PS    Y4, Y4
+	VFMADD213PS  Y7, Y6, Y4
+	VMOVUPS      Y4, 2016(CX)
+	ADDQ         $0x00000800, CX
+	ADDQ         $0x000000a0, AX
+	SUBQ         $0x00000001, BX
+	JNZ          block32
+	SUBQ         $0x00000001, DX
+	JNZ          superblock32
+	VZEROUPPER
+	RET
+
+// func mul4Tile2By8AVX2(w *byte, x *byte, y *float32, blocks int, ystride int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·mul4Tile2By8AVX2(SB), NOSPLIT, $0-40
+	MOVQ   y+16(FP), AX
+	MOVQ   ystride+32(FP), CX
+	MOVQ   w+0(FP), DX
+	MOVQ   x+8(FP), BX
+	MOVQ   blocks+24(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+block0:
+	VMOVDQU      (DX), Y4
+	VPBROADCASTD (BX), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 32(BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPBROADCASTD 64(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPBROADCASTD 96(BX), Y8
+	VPMADDUBSW   Y8, Y4, Y8
+	VMOVDQU      64(DX), Y4
+	VPBROADCASTD 4(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 36(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 68(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 100(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      128(DX), Y4
+	VPBROADCASTD 8(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 40(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 72(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 104(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      192(DX), Y4
+	VPBROADCASTD 12(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 44(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 76(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 108(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      256(DX), Y4
+	VPBROADCASTD 16(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPBROADCASTD 48(BX), Y10
+	VPMADDUBSW   Y10, Y4, Y10
+	VPBROADCASTD 80(BX), Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPBROADCASTD 112(BX), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VMOVDQU      320(DX), Y4
+	VPBROADCASTD 20(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 52(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 84(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 116(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VMOVDQU      384(DX), Y4
+	VPBROADCASTD 24(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 56(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 88(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 120(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VMOVDQU      448(DX), Y4
+	VPBROADCASTD 28(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 60(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 92(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 124(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VMOVUPS      512(DX), Y4
+	VMOVUPS      576(DX), Y13
+	VMOVUPS      640(DX), Y14
+	VMOVUPS      704(DX), Y15
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 128(BX), Y16
+	VMULPS       Y4, Y16, Y16
+	VFMADD231PS  Y5, Y16, Y0
+	VBROADCASTSS 160(BX), Y16
+	VFMADD231PS  Y16, Y13, Y0
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 132(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 164(BX), Y5
+	VFMADD231PS  Y5, Y13, Y1
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 136(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y7, Y5, Y2
+	VBROADCASTSS 168(BX), Y5
+	VFMADD231PS  Y5, Y13, Y2
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 140(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y8, Y5, Y3
+	VBROADCASTSS 172(BX), Y5
+	VFMADD231PS  Y5, Y13, Y3
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 128(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y9, Y4, Y0
+	VBROADCASTSS 176(BX), Y4
+	VFMADD231PS  Y4, Y15, Y0
+	VCVTDQ2PS    Y10, Y10
+	VBROADCASTSS 132(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y10, Y4, Y1
+	VBROADCASTSS 180(BX), Y4
+	VFMADD231PS  Y4, Y15, Y1
+	VCVTDQ2PS    Y11, Y11
+	VBROADCASTSS 136(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y11, Y4, Y2
+	VBROADCASTSS 184(BX), Y4
+	VFMADD231PS  Y4, Y15, Y2
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 140(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y12, Y4, Y3
+	VBROADCASTSS 188(BX), Y4
+	VFMADD231PS  Y4, Y15, Y3
+	ADDQ         $0x00000300, DX
+	ADDQ         $0x000000c0, BX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	LEAQ         (AX), DX
+	VMOVUPS      Y0, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y1, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y2, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y3, (DX)
+	MOVQ         w+0(FP), DX
+	MOVQ         x+8(FP), BX
+	MOVQ         blocks+24(FP), SI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+block32:
+	VMOVDQU      32(DX), Y4
+	VPBROADCASTD (BX), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 32(BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPBROADCASTD 64(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPBROADCASTD 96(BX), Y8
+	VPMADDUBSW   Y8, Y4, Y8
+	VMOVDQU      96(DX), Y4
+	VPBROADCASTD 4(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 36(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 68(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 100(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      160(DX), Y4
+	VPBROADCASTD 8(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 40(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 72(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 104(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      224(DX), Y4
+	VPBROADCASTD 12(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 44(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 76(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 108(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      288(DX), Y4
+	VPBROADCASTD 16(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPBROADCASTD 48(BX), Y10
+	VPMADDUBSW   Y10, Y4, Y10
+	VPBROADCASTD 80(BX), Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPBROADCASTD 112(BX), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VMOVDQU      352(DX), Y4
+	VPBROADCASTD 20(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 52(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 84(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 116(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VMOVDQU      416(DX), Y4
+	VPBROADCASTD 24(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 56(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 88(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 120(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VMOVDQU      480(DX), Y4
+	VPBROADCASTD 28(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 60(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 92(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 124(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VMOVUPS      544(DX), Y4
+	VMOVUPS      608(DX), Y13
+	VMOVUPS      672(DX), Y14
+	VMOVUPS      736(DX), Y15
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 128(BX), Y16
+	VMULPS       Y4, Y16, Y16
+	VFMADD231PS  Y5, Y16, Y0
+	VBROADCASTSS 160(BX), Y16
+	VFMADD231PS  Y16, Y13, Y0
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 132(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 164(BX), Y5
+	VFMADD231PS  Y5, Y13, Y1
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 136(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y7, Y5, Y2
+	VBROADCASTSS 168(BX), Y5
+	VFMADD231PS  Y5, Y13, Y2
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 140(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y8, Y5, Y3
+	VBROADCASTSS 172(BX), Y5
+	VFMADD231PS  Y5, Y13, Y3
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 128(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y9, Y4, Y0
+	VBROADCASTSS 176(BX), Y4
+	VFMADD231PS  Y4, Y15, Y0
+	VCVTDQ2PS    Y10, Y10
+	VBROADCASTSS 132(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y10, Y4, Y1
+	VBROADCASTSS 180(BX), Y4
+	VFMADD231PS  Y4, Y15, Y1
+	VCVTDQ2PS    Y11, Y11
+	VBROADCASTSS 136(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y11, Y4, Y2
+	VBROADCASTSS 184(BX), Y4
+	VFMADD231PS  Y4, Y15, Y2
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 140(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y12, Y4, Y3
+	VBROADCASTSS 188(BX), Y4
+	VFMADD231PS  Y4, Y15, Y3
+	ADDQ         $0x00000300, DX
+	ADDQ         $0x000000c0, BX
+	SUBQ         $0x00000001, SI
+	JNZ          block32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y3, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1Q3KAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mul1Q3KAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x03030303, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x04040404, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc0800000, SI
+	VMOVD        SI, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         x+8(FP), SI
+	VXORPS       Y3, Y3, Y3
+	MOVQ         blocks+24(FP), DI
+
+superblock0:
+	VCVTPH2PS (AX), Y4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, R8
+
+block0:
+	VMOVDQU      160(AX), Y5
+	VMOVDQU      32(AX), Y6
+	VMOVDQA      Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x02, Y5, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPBROADCASTD (SI), Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x02, Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x01, Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 4(SI), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VMOVDQA      Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 8(SI), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x06, Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x01, Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 12(SI), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      96(AX), Y6
+	VMOVDQA      Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x02, Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 16(SI), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x02, Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x03, Y5, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 20(SI), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x04, Y5, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 24(SI), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x06, Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x05, Y5, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 28(SI), Y5
+	VPMADDUBSW   Y5, Y6, Y5
+	VPADDW       Y5, Y8, Y8
+	VPMOVSXBD    (AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VPMOVSXBD    16(AX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VMULPS       Y2, Y5, Y9
+	VMULPS       Y2, Y6, Y10
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 32(SI), Y11
+	VMULPS       Y5, Y11, Y11
+	VFMADD231PS  Y7, Y11, Y3
+	VBROADCASTSS 40(SI), Y11
+	VFMADD231PS  Y11, Y9, Y3
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 32(SI), Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y8, Y5, Y3
+	VBROADCASTSS 44(SI), Y5
+	VFMADD231PS  Y5, Y10, Y3
+	ADDQ         $0x00000030, SI
+	ADDQ         $0x000000e0, AX
+	SUBQ         $0x00000001, R8
+	JNZ          block0
+	SUBQ         $0x00000001, DI
+	JNZ          superblock0
+	LEAQ         (CX), AX
+	VMOVUPS      Y3, (AX)
+	MOVQ         BX, AX
+	MOVL         $0x03030303, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x04040404, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc0800000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         x+8(FP), BX
+	VXORPS       Y3, Y3, Y3
+	MOVQ         blocks+24(FP), SI
+
+superblock32:
+	VCVTPH2PS 16(AX), Y4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, DI
+
+block32:
+	VMOVDQU      192(AX), Y5
+	VMOVDQU      64(AX), Y6
+	VMOVDQA      Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x02, Y5, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y6, Y6
+	VPBROADCASTD (BX), Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VMOVDQU      64(AX), Y6
+	VPSRLW       $0x02, Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x01, Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 4(BX), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      64(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VMOVDQA      Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 8(BX), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      64(AX), Y6
+	VPSRLW       $0x06, Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x01, Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 12(BX), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPADDW       Y8, Y7, Y7
+	VMOVDQU      128(AX), Y6
+	VMOVDQA      Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x02, Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD 16(BX), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VMOVDQU      128(AX), Y6
+	VPSRLW       $0x02, Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x03, Y5, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 20(BX), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      128(AX), Y6
+	VPSRLW       $0x04, Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x04, Y5, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 24(BX), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPADDW       Y9, Y8, Y8
+	VMOVDQU      128(AX), Y6
+	VPSRLW       $0x06, Y6, Y6
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x05, Y5, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 28(BX), Y5
+	VPMADDUBSW   Y5, Y6, Y5
+	VPADDW       Y5, Y8, Y8
+	VPMOVSXBD    8(AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VPMOVSXBD    24(AX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VMULPS       Y2, Y5, Y9
+	VMULPS       Y2, Y6, Y10
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 32(BX), Y11
+	VMULPS       Y5, Y11, Y11
+	VFMADD231PS  Y7, Y11, Y3
+	VBROADCASTSS 40(BX), Y11
+	VFMADD231PS  Y11, Y9, Y3
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 32(BX), Y5
+	VMULPS       Y6, Y5, Y5
+	VFMADD231PS  Y8, Y5, Y3
+	VBROADCASTSS 44(BX), Y5
+	VFMADD231PS  Y5, Y10, Y3
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x000000e0, AX
+	SUBQ         $0x00000001, DI
+	JNZ          block32
+	SUBQ         $0x00000001, SI
+	JNZ          superblock32
+	LEAQ         32(CX), BX
+	VMOVUPS      Y3, (BX)
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+// func unpackQ3KAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·unpackQ3KAVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x03030303, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x04040404, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc0800000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         blocks+16(FP), BX
+
+superblock0:
+	VCVTPH2PS (AX), Y3
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, SI
+
+block0:
+	VMOVDQU      160(AX), Y4
+	VMOVDQU      32(AX), Y5
+	VMOVDQA      Y5, Y5
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x02, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VMOVDQU      Y5, (DX)
+	VMOVDQU      32(AX), Y5
+	VPSRLW       $0x02, Y5, Y5
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x01, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VMOVDQU      Y5, 64(DX)
+	VMOVDQU      32(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y0, Y5, Y5
+	VMOVDQA      Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VMOVDQU      Y5, 128(DX)
+	VMOVDQU      32(AX), Y5
+	VPSRLW       $0x06, Y5, Y5
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x01, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VMOVDQU      Y5, 192(DX)
+	VMOVDQU      96(AX), Y5
+	VMOVDQA      Y5, Y5
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x02, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VMOVDQU      Y5, 256(DX)
+	VMOVDQU      96(AX), Y5
+	VPSRLW       $0x02, Y5, Y5
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x03, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VMOVDQU      Y5, 320(DX)
+	VMOVDQU      96(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x04, Y4, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y5, Y5
+	VMOVDQU      Y5, 384(DX)
+	VMOVDQU      96(AX), Y5
+	VPSRLW       $0x06, Y5, Y5
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x05, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VMOVDQU      Y5, 448(DX)
+	VPMOVSXBD    (AX), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VPMOVSXBD    16(AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VMULPS       Y2, Y4, Y6
+	VMULPS       Y2, Y5, Y7
+	VMOVUPS      Y4, 512(DX)
+	VMOVUPS      Y6, 576(DX)
+	VMOVUPS      Y5, 640(DX)
+	VMOVUPS      Y7, 704(DX)
+	ADDQ         $0x00000300, DX
+	ADDQ         $0x000000e0, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	SUBQ         $0x00000001, BX
+	JNZ          superblock0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x03030303, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x04040404, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc0800000, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         blocks+16(FP), DX
+
+superblock32:
+	VCVTPH2PS 16(AX), Y3
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, BX
+
+block32:
+	VMOVDQU   192(AX), Y4
+	VMOVDQU   64(AX), Y5
+	VMOVDQA   Y5, Y5
+	VPAND     Y0, Y5, Y5
+	VPSLLW    $0x02, Y4, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y5, Y5
+	VMOVDQU   Y5, 32(CX)
+	VMOVDQU   64(AX), Y5
+	VPSRLW    $0x02, Y5, Y5
+	VPAND     Y0, Y5, Y5
+	VPSLLW    $0x01, Y4, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y5, Y5
+	VMOVDQU   Y5, 96(CX)
+	VMOVDQU   64(AX), Y5
+	VPSRLW    $0x04, Y5, Y5
+	VPAND     Y0, Y5, Y5
+	VMOVDQA   Y4, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y5, Y5
+	VMOVDQU   Y5, 160(CX)
+	VMOVDQU   64(AX), Y5
+	VPSRLW    $0x06, Y5, Y5
+	VPAND     Y0, Y5, Y5
+	VPSRLW    $0x01, Y4, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y5, Y5
+	VMOVDQU   Y5, 224(CX)
+	VMOVDQU   128(AX), Y5
+	VMOVDQA   Y5, Y5
+	VPAND     Y0, Y5, Y5
+	VPSRLW    $0x02, Y4, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y5, Y5
+	VMOVDQU   Y5, 288(CX)
+	VMOVDQU   128(AX), Y5
+	VPSRLW    $0x02, Y5, Y5
+	VPAND     Y0, Y5, Y5
+	VPSRLW    $0x03, Y4, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y5, Y5
+	VMOVDQU   Y5, 352(CX)
+	VMOVDQU   128(AX), Y5
+	VPSRLW    $0x04, Y5, Y5
+	VPAND     Y0, Y5, Y5
+	VPSRLW    $0x04, Y4, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y5, Y5
+	VMOVDQU   Y5, 416(CX)
+	VMOVDQU   128(AX), Y5
+	VPSRLW    $0x06, Y5, Y5
+	VPAND     Y0, Y5, Y5
+	VPSRLW    $0x05, Y4, Y4
+	VPAND     Y1, Y4, Y4
+	VPOR      Y4, Y5, Y5
+	VMOVDQU   Y5, 480(CX)
+	VPMOVSXBD 8(AX), Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VPMOVSXBD 24(AX), Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y3, Y5, Y5
+	VMULPS    Y2, Y4, Y6
+	VMULPS    Y2, Y5, Y7
+	VMOVUPS   Y4, 544(CX)
+	VMOVUPS   Y6, 608(CX)
+	VMOVUPS   Y5, 672(CX)
+	VMOVUPS   Y7, 736(CX)
+	ADDQ      $0x00000300, CX
+	ADDQ      $0x000000e0, AX
+	SUBQ      $0x00000001, BX
+	JNZ       block32
+	SUBQ      $0x00000001, DX
+	JNZ       superblock32
+	VZEROUPPER
+	RET
+
+// func floatsQ3KAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·floatsQ3KAVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x03030303, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x04040404, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc0800000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0x000000ff, BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Y3
+	MOVQ         blocks+16(FP), BX
+
+superblock0:
+	VCVTPH2PS (AX), Y4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, SI
+
+block0:
+	VPMOVSXBD    (AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VPMOVSXBD    16(AX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VMULPS       Y2, Y5, Y7
+	VMULPS       Y2, Y6, Y8
+	VMOVDQU      160(AX), Y9
+	VMOVDQU      32(AX), Y10
+	VMOVDQA      Y10, Y10
+	VPAND        Y0, Y10, Y10
+	VPSLLW       $0x02, Y9, Y11
+	VPAND        Y1, Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VPSRLD       $0x00, Y10, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, (DX)
+	VPSRLD       $0x08, Y10, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 64(DX)
+	VPSRLD       $0x10, Y10, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 128(DX)
+	VPSRLD       $0x18, Y10, Y10
+	VPAND        Y3, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y7, Y5, Y10
+	VMOVUPS      Y10, 192(DX)
+	VMOVDQU      32(AX), Y10
+	VPSRLW       $0x02, Y10, Y10
+	VPAND        Y0, Y10, Y10
+	VPSLLW       $0x01, Y9, Y11
+	VPAND        Y1, Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VPSRLD       $0x00, Y10, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 256(DX)
+	VPSRLD       $0x08, Y10, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 320(DX)
+	VPSRLD       $0x10, Y10, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 384(DX)
+	VPSRLD       $0x18, Y10, Y10
+	VPAND        Y3, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y7, Y5, Y10
+	VMOVUPS      Y10, 448(DX)
+	VMOVDQU      32(AX), Y10
+	VPSRLW       $0x04, Y10, Y10
+	VPAND        Y0, Y10, Y10
+	VMOVDQA      Y9, Y11
+	VPAND        Y1, Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VPSRLD       $0x00, Y10, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 512(DX)
+	VPSRLD       $0x08, Y10, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 576(DX)
+	VPSRLD       $0x10, Y10, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 640(DX)
+	VPSRLD       $0x18, Y10, Y10
+	VPAND        Y3, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y7, Y5, Y10
+	VMOVUPS      Y10, 704(DX)
+	VMOVDQU      32(AX), Y10
+	VPSRLW       $0x06, Y10, Y10
+	VPAND        Y0, Y10, Y10
+	VPSRLW       $0x01, Y9, Y11
+	VPAND        Y1, Y11, Y11
+	VPOR         Y11, Y10, Y10
+	VPSRLD       $0x00, Y10, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 768(DX)
+	VPSRLD       $0x08, Y10, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 832(DX)
+	VPSRLD       $0x10, Y10, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 896(DX)
+	VPSRLD       $0x18, Y10, Y10
+	VPAND        Y3, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y7, Y5, Y10
+	VMOVUPS      Y10, 960(DX)
+	VMOVDQU      96(AX), Y5
+	VMOVDQA      Y5, Y5
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x02, Y9, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPSRLD       $0x00, Y5, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y8, Y6, Y7
+	VMOVUPS      Y7, 1024(DX)
+	VPSRLD       $0x08, Y5, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y8, Y6, Y7
+	VMOVUPS      Y7, 1088(DX)
+	VPSRLD       $0x10, Y5, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y8, Y6, Y7
+	VMOVUPS      Y7, 1152(DX)
+	VPSRLD       $0x18, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y8, Y6, Y5
+	VMOVUPS      Y5, 1216(DX)
+	VMOVDQU      96(AX), Y5
+	VPSRLW       $0x02, Y5, Y5
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x03, Y9, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPSRLD       $0x00, Y5, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y8, Y6, Y7
+	VMOVUPS      Y7, 1280(DX)
+	VPSRLD       $0x08, Y5, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y8, Y6, Y7
+	VMOVUPS      Y7, 1344(DX)
+	VPSRLD       $0x10, Y5, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y8, Y6, Y7
+	VMOVUPS      Y7, 1408(DX)
+	VPSRLD       $0x18, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y8, Y6, Y5
+	VMOVUPS      Y5, 1472(DX)
+	VMOVDQU      96(AX), Y5
+	VPSRLW       $0x04, Y5, Y5
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x04, Y9, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPSRLD       $0x00, Y5, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y8, Y6, Y7
+	VMOVUPS      Y7, 1536(DX)
+	VPSRLD       $0x08, Y5, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y8, Y6, Y7
+	VMOVUPS      Y7, 1600(DX)
+	VPSRLD       $0x10, Y5, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y8, Y6, Y7
+	VMOVUPS      Y7, 1664(DX)
+	VPSRLD       $0x18, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y8, Y6, Y5
+	VMOVUPS      Y5, 1728(DX)
+	VMOVDQU      96(AX), Y5
+	VPSRLW       $0x06, Y5, Y5
+	VPAND        Y0, Y5, Y5
+	VPSRLW       $0x05, Y9, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPSRLD       $0x00, Y5, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y8, Y6, Y7
+	VMOVUPS      Y7, 1792(DX)
+	VPSRLD       $0x08, Y5, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y8, Y6, Y7
+	VMOVUPS      Y7, 1856(DX)
+	VPSRLD       $0x10, Y5, Y7
+	VPAND        Y3, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y8, Y6, Y7
+	VMOVUPS      Y7, 1920(DX)
+	VPSRLD       $0x18, Y5, Y5
+	VPAND        Y3, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y8, Y6, Y5
+	VMOVUPS      Y5, 1984(DX)
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x000000e0, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	SUBQ         $0x00000001, BX
+	JNZ          superblock0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x03030303, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x04040404, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc0800000, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0x000000ff, DX
+	VMOVD        DX, X3
+	VPBROADCASTD X3, Y3
+	MOVQ         blocks+16(FP), DX
+
+superblock32:
+	VCVTPH2PS 16(AX), Y4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, BX
+
+block32:
+	VPMOVSXBD   8(AX), Y5
+	VCVTDQ2PS   Y5, Y5
+	VMULPS      Y4, Y5, Y5
+	VPMOVSXBD   24(AX), Y6
+	VCVTDQ2PS   Y6, Y6
+	VMULPS      Y4, Y6, Y6
+	VMULPS      Y2, Y5, Y7
+	VMULPS      Y2, Y6, Y8
+	VMOVDQU     192(AX), Y9
+	VMOVDQU     64(AX), Y10
+	VMOVDQA     Y10, Y10
+	VPAND       Y0, Y10, Y10
+	VPSLLW      $0x02, Y9, Y11
+	VPAND       Y1, Y11, Y11
+	VPOR        Y11, Y10, Y10
+	VPSRLD      $0x00, Y10, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 32(CX)
+	VPSRLD      $0x08, Y10, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 96(CX)
+	VPSRLD      $0x10, Y10, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 160(CX)
+	VPSRLD      $0x18, Y10, Y10
+	VPAND       Y3, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y7, Y5, Y10
+	VMOVUPS     Y10, 224(CX)
+	VMOVDQU     64(AX), Y10
+	VPSRLW      $0x02, Y10, Y10
+	VPAND       Y0, Y10, Y10
+	VPSLLW      $0x01, Y9, Y11
+	VPAND       Y1, Y11, Y11
+	VPOR        Y11, Y10, Y10
+	VPSRLD      $0x00, Y10, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 288(CX)
+	VPSRLD      $0x08, Y10, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 352(CX)
+	VPSRLD      $0x10, Y10, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 416(CX)
+	VPSRLD      $0x18, Y10, Y10
+	VPAND       Y3, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y7, Y5, Y10
+	VMOVUPS     Y10, 480(CX)
+	VMOVDQU     64(AX), Y10
+	VPSRLW      $0x04, Y10, Y10
+	VPAND       Y0, Y10, Y10
+	VMOVDQA     Y9, Y11
+	VPAND       Y1, Y11, Y11
+	VPOR        Y11, Y10, Y10
+	VPSRLD      $0x00, Y10, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 544(CX)
+	VPSRLD      $0x08, Y10, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 608(CX)
+	VPSRLD      $0x10, Y10, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 672(CX)
+	VPSRLD      $0x18, Y10, Y10
+	VPAND       Y3, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y7, Y5, Y10
+	VMOVUPS     Y10, 736(CX)
+	VMOVDQU     64(AX), Y10
+	VPSRLW      $0x06, Y10, Y10
+	VPAND       Y0, Y10, Y10
+	VPSRLW      $0x01, Y9, Y11
+	VPAND       Y1, Y11, Y11
+	VPOR        Y11, Y10, Y10
+	VPSRLD      $0x00, Y10, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 800(CX)
+	VPSRLD      $0x08, Y10, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 864(CX)
+	VPSRLD      $0x10, Y10, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 928(CX)
+	VPSRLD      $0x18, Y10, Y10
+	VPAND       Y3, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y7, Y5, Y10
+	VMOVUPS     Y10, 992(CX)
+	VMOVDQU     128(AX), Y5
+	VMOVDQA     Y5, Y5
+	VPAND       Y0, Y5, Y5
+	VPSRLW      $0x02, Y9, Y7
+	VPAND       Y1, Y7, Y7
+	VPOR        Y7, Y5, Y5
+	VPSRLD      $0x00, Y5, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y8, Y6, Y7
+	VMOVUPS     Y7, 1056(CX)
+	VPSRLD      $0x08, Y5, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y8, Y6, Y7
+	VMOVUPS     Y7, 1120(CX)
+	VPSRLD      $0x10, Y5, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y8, Y6, Y7
+	VMOVUPS     Y7, 1184(CX)
+	VPSRLD      $0x18, Y5, Y5
+	VPAND       Y3, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y8, Y6, Y5
+	VMOVUPS     Y5, 1248(CX)
+	VMOVDQU     128(AX), Y5
+	VPSRLW      $0x02, Y5, Y5
+	VPAND       Y0, Y5, Y5
+	VPSRLW      $0x03, Y9, Y7
+	VPAND       Y1, Y7, Y7
+	VPOR        Y7, Y5, Y5
+	VPSRLD      $0x00, Y5, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y8, Y6, Y7
+	VMOVUPS     Y7, 1312(CX)
+	VPSRLD      $0x08, Y5, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y8, Y6, Y7
+	VMOVUPS     Y7, 1376(CX)
+	VPSRLD      $0x10, Y5, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y8, Y6, Y7
+	VMOVUPS     Y7, 1440(CX)
+	VPSRLD      $0x18, Y5, Y5
+	VPAND       Y3, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y8, Y6, Y5
+	VMOVUPS     Y5, 1504(CX)
+	VMOVDQU     128(AX), Y5
+	VPSRLW      $0x04, Y5, Y5
+	VPAND       Y0, Y5, Y5
+	VPSRLW      $0x04, Y9, Y7
+	VPAND       Y1, Y7, Y7
+	VPOR        Y7, Y5, Y5
+	VPSRLD      $0x00, Y5, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y8, Y6, Y7
+	VMOVUPS     Y7, 1568(CX)
+	VPSRLD      $0x08, Y5, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y8, Y6, Y7
+	VMOVUPS     Y7, 1632(CX)
+	VPSRLD      $0x10, Y5, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y8, Y6, Y7
+	VMOVUPS     Y7, 1696(CX)
+	VPSRLD      $0x18, Y5, Y5
+	VPAND       Y3, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y8, Y6, Y5
+	VMOVUPS     Y5, 1760(CX)
+	VMOVDQU     128(AX), Y5
+	VPSRLW      $0x06, Y5, Y5
+	VPAND       Y0, Y5, Y5
+	VPSRLW      $0x05, Y9, Y7
+	VPAND       Y1, Y7, Y7
+	VPOR        Y7, Y5, Y5
+	VPSRLD      $0x00, Y5, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y8, Y6, Y7
+	VMOVUPS     Y7, 1824(CX)
+	VPSRLD      $0x08, Y5, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y8, Y6, Y7
+	VMOVUPS     Y7, 1888(CX)
+	VPSRLD      $0x10, Y5, Y7
+	VPAND       Y3, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y8, Y6, Y7
+	VMOVUPS     Y7, 1952(CX)
+	VPSRLD      $0x18, Y5, Y5
+	VPAND       Y3, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y8, Y6, Y5
+	VMOVUPS     Y5, 2016(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x000000e0, AX
+	SUBQ        $0x00000001, BX
+	JNZ         block32
+	SUBQ        $0x00000001, DX
+	JNZ         superblock32
+	VZEROUPPER
+	RET
+
+// func mul1Q4KAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mul1Q4KAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         x+8(FP), SI
+	VXORPS       Y1, Y1, Y1
+	MOVQ         blocks+24(FP), DI
+
+superblock0:
+	VCVTPH2PS    (AX), Y2
+	VCVTPH2PS    32(AX), Y3
+	MOVL         $0x80000000, R8
+	VMOVD        R8, X4
+	VPBROADCASTD X4, Y4
+	VXORPS       Y4, Y3, Y3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, R8
+
+block0:
+	VMOVDQU      32(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD (SI), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPAND        Y0, Y5, Y5
+	VPBROADCASTD 16(SI), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y6, Y6
+	VMOVDQU      96(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 4(SI), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VPAND        Y0, Y5, Y5
+	VPBROADCASTD 20(SI), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y6, Y6
+	VMOVDQU      160(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 8(SI), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VPAND        Y0, Y5, Y5
+	VPBROADCASTD 24(SI), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y6, Y6
+	VMOVDQU      224(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 12(SI), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VPAND        Y0, Y5, Y5
+	VPBROADCASTD 28(SI), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPMOVZXBD    (AX), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VPMOVZXBD    16(AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 32(SI), Y7
+	VMULPS       Y4, Y7, Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 36(SI), Y7
+	VFMADD231PS  Y7, Y5, Y1
+	ADDQ         $0x00000030, SI
+	ADDQ         $0x00000120, AX
+	SUBQ         $0x00000001, R8
+	JNZ          block0
+	SUBQ         $0x00000001, DI
+	JNZ          superblock0
+	LEAQ         (CX), AX
+	VMOVUPS      Y1, (AX)
+	MOVQ         BX, AX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         x+8(FP), BX
+	VXORPS       Y1, Y1, Y1
+	MOVQ         blocks+24(FP), SI
+
+superblock32:
+	VCVTPH2PS    16(AX), Y2
+	VCVTPH2PS    48(AX), Y3
+	MOVL         $0x80000000, DI
+	VMOVD        DI, X4
+	VPBROADCASTD X4, Y4
+	VXORPS       Y4, Y3, Y3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, DI
+
+block32:
+	VMOVDQU      64(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD (BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPAND        Y0, Y5, Y5
+	VPBROADCASTD 16(BX), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y6, Y6
+	VMOVDQU      128(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 4(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VPAND        Y0, Y5, Y5
+	VPBROADCASTD 20(BX), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y6, Y6
+	VMOVDQU      192(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 8(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VPAND        Y0, Y5, Y5
+	VPBROADCASTD 24(BX), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y6, Y6
+	VMOVDQU      256(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPBROADCASTD 12(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPADDW       Y7, Y6, Y6
+	VPAND        Y0, Y5, Y5
+	VPBROADCASTD 28(BX), Y4
+	VPMADDUBSW   Y4, Y5, Y4
+	VPADDW       Y4, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPMOVZXBD    8(AX), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VPMOVZXBD    24(AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 32(BX), Y7
+	VMULPS       Y4, Y7, Y7
+	VFMADD231PS  Y6, Y7, Y1
+	VBROADCASTSS 36(BX), Y7
+	VFMADD231PS  Y7, Y5, Y1
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x00000120, AX
+	SUBQ         $0x00000001, DI
+	JNZ          block32
+	SUBQ         $0x00000001, SI
+	JNZ          superblock32
+	LEAQ         32(CX), BX
+	VMOVUPS      Y1, (BX)
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+// func unpackQ4KAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·unpackQ4KAVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         blocks+16(FP), BX
+
+superblock0:
+	VCVTPH2PS    (AX), Y1
+	VCVTPH2PS    32(AX), Y2
+	MOVL         $0x80000000, SI
+	VMOVD        SI, X3
+	VPBROADCASTD X3, Y3
+	VXORPS       Y3, Y2, Y2
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, SI
+
+block0:
+	VMOVDQU      32(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, (DX)
+	VPAND        Y0, Y4, Y4
+	VMOVDQU      Y4, 256(DX)
+	VMOVDQU      96(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 64(DX)
+	VPAND        Y0, Y4, Y4
+	VMOVDQU      Y4, 320(DX)
+	VMOVDQU      160(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 128(DX)
+	VPAND        Y0, Y4, Y4
+	VMOVDQU      Y4, 384(DX)
+	VMOVDQU      224(AX), Y3
+	VPSRLW       $0x04, Y3, Y4
+	VPAND        Y0, Y3, Y3
+	VMOVDQU      Y3, 192(DX)
+	VPAND        Y0, Y4, Y4
+	VMOVDQU      Y4, 448(DX)
+	VPMOVZXBD    (AX), Y3
+	VCVTDQ2PS    Y3, Y3
+	VMULPS       Y1, Y3, Y3
+	VPMOVZXBD    16(AX), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VMOVUPS      Y3, 512(DX)
+	VMOVUPS      Y4, 576(DX)
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x00000120, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	SUBQ         $0x00000001, BX
+	JNZ          superblock0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVQ         blocks+16(FP), DX
+
+superblock32:
+	VCVTPH2PS    16(AX), Y1
+	VCVTPH2PS    48(AX), Y2
+	MOVL         $0x80000000, BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Y3
+	VXORPS       Y3, Y2, Y2
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, BX
+
+block32:
+	VMOVDQU   64(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VMOVDQU   Y3, 32(CX)
+	VPAND     Y0, Y4, Y4
+	VMOVDQU   Y4, 288(CX)
+	VMOVDQU   128(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VMOVDQU   Y3, 96(CX)
+	VPAND     Y0, Y4, Y4
+	VMOVDQU   Y4, 352(CX)
+	VMOVDQU   192(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VMOVDQU   Y3, 160(CX)
+	VPAND     Y0, Y4, Y4
+	VMOVDQU   Y4, 416(CX)
+	VMOVDQU   256(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VMOVDQU   Y3, 224(CX)
+	VPAND     Y0, Y4, Y4
+	VMOVDQU   Y4, 480(CX)
+	VPMOVZXBD 8(AX), Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y1, Y3, Y3
+	VPMOVZXBD 24(AX), Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VMOVUPS   Y3, 544(CX)
+	VMOVUPS   Y4, 608(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000120, AX
+	SUBQ      $0x00000001, BX
+	JNZ       block32
+	SUBQ      $0x00000001, DX
+	JNZ       superblock32
+	VZEROUPPER
+	RET
+
+// func floatsQ4KAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·floatsQ4KAVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x000000ff, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), BX
+
+superblock0:
+	VCVTPH2PS    (AX), Y2
+	VCVTPH2PS    32(AX), Y3
+	MOVL         $0x80000000, SI
+	VMOVD        SI, X4
+	VPBROADCASTD X4, Y4
+	VXORPS       Y4, Y3, Y3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, SI
+
+block0:
+	VPMOVZXBD    (AX), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VPMOVZXBD    16(AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSRLD       $0x00, Y6, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, (DX)
+	VPSRLD       $0x08, Y6, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 64(DX)
+	VPSRLD       $0x10, Y6, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 128(DX)
+	VPSRLD       $0x18, Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 192(DX)
+	VPAND        Y0, Y7, Y7
+	VPSRLD       $0x00, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1024(DX)
+	VPSRLD       $0x08, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1088(DX)
+	VPSRLD       $0x10, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1152(DX)
+	VPSRLD       $0x18, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1216(DX)
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSRLD       $0x00, Y6, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 256(DX)
+	VPSRLD       $0x08, Y6, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 320(DX)
+	VPSRLD       $0x10, Y6, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 384(DX)
+	VPSRLD       $0x18, Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 448(DX)
+	VPAND        Y0, Y7, Y7
+	VPSRLD       $0x00, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1280(DX)
+	VPSRLD       $0x08, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1344(DX)
+	VPSRLD       $0x10, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1408(DX)
+	VPSRLD       $0x18, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1472(DX)
+	VMOVDQU      160(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSRLD       $0x00, Y6, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 512(DX)
+	VPSRLD       $0x08, Y6, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 576(DX)
+	VPSRLD       $0x10, Y6, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 640(DX)
+	VPSRLD       $0x18, Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 704(DX)
+	VPAND        Y0, Y7, Y7
+	VPSRLD       $0x00, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1536(DX)
+	VPSRLD       $0x08, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1600(DX)
+	VPSRLD       $0x10, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1664(DX)
+	VPSRLD       $0x18, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1728(DX)
+	VMOVDQU      224(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSRLD       $0x00, Y6, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 768(DX)
+	VPSRLD       $0x08, Y6, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 832(DX)
+	VPSRLD       $0x10, Y6, Y8
+	VPAND        Y1, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y5, Y4, Y8
+	VMOVUPS      Y8, 896(DX)
+	VPSRLD       $0x18, Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 960(DX)
+	VPAND        Y0, Y7, Y7
+	VPSRLD       $0x00, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1792(DX)
+	VPSRLD       $0x08, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1856(DX)
+	VPSRLD       $0x10, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1920(DX)
+	VPSRLD       $0x18, Y7, Y6
+	VPAND        Y1, Y6, Y6
+	VCVTDQ2PS    Y6, Y6
+	VFMADD213PS  Y5, Y4, Y6
+	VMOVUPS      Y6, 1984(DX)
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x00000120, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	SUBQ         $0x00000001, BX
+	JNZ          superblock0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x000000ff, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), DX
+
+superblock32:
+	VCVTPH2PS    16(AX), Y2
+	VCVTPH2PS    48(AX), Y3
+	MOVL         $0x80000000, BX
+	VMOVD        BX, X4
+	VPBROADCASTD X4, Y4
+	VXORPS       Y4, Y3, Y3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, BX
+
+block32:
+	VPMOVZXBD   8(AX), Y4
+	VCVTDQ2PS   Y4, Y4
+	VMULPS      Y2, Y4, Y4
+	VPMOVZXBD   24(AX), Y5
+	VCVTDQ2PS   Y5, Y5
+	VMULPS      Y3, Y5, Y5
+	VMOVDQU     64(AX), Y6
+	VPSRLW      $0x04, Y6, Y7
+	VPAND       Y0, Y6, Y6
+	VPSRLD      $0x00, Y6, Y8
+	VPAND       Y1, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y5, Y4, Y8
+	VMOVUPS     Y8, 32(CX)
+	VPSRLD      $0x08, Y6, Y8
+	VPAND       Y1, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y5, Y4, Y8
+	VMOVUPS     Y8, 96(CX)
+	VPSRLD      $0x10, Y6, Y8
+	VPAND       Y1, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y5, Y4, Y8
+	VMOVUPS     Y8, 160(CX)
+	VPSRLD      $0x18, Y6, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 224(CX)
+	VPAND       Y0, Y7, Y7
+	VPSRLD      $0x00, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1056(CX)
+	VPSRLD      $0x08, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1120(CX)
+	VPSRLD      $0x10, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1184(CX)
+	VPSRLD      $0x18, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1248(CX)
+	VMOVDQU     128(AX), Y6
+	VPSRLW      $0x04, Y6, Y7
+	VPAND       Y0, Y6, Y6
+	VPSRLD      $0x00, Y6, Y8
+	VPAND       Y1, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y5, Y4, Y8
+	VMOVUPS     Y8, 288(CX)
+	VPSRLD      $0x08, Y6, Y8
+	VPAND       Y1, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y5, Y4, Y8
+	VMOVUPS     Y8, 352(CX)
+	VPSRLD      $0x10, Y6, Y8
+	VPAND       Y1, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y5, Y4, Y8
+	VMOVUPS     Y8, 416(CX)
+	VPSRLD      $0x18, Y6, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 480(CX)
+	VPAND       Y0, Y7, Y7
+	VPSRLD      $0x00, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1312(CX)
+	VPSRLD      $0x08, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1376(CX)
+	VPSRLD      $0x10, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1440(CX)
+	VPSRLD      $0x18, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1504(CX)
+	VMOVDQU     192(AX), Y6
+	VPSRLW      $0x04, Y6, Y7
+	VPAND       Y0, Y6, Y6
+	VPSRLD      $0x00, Y6, Y8
+	VPAND       Y1, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y5, Y4, Y8
+	VMOVUPS     Y8, 544(CX)
+	VPSRLD      $0x08, Y6, Y8
+	VPAND       Y1, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y5, Y4, Y8
+	VMOVUPS     Y8, 608(CX)
+	VPSRLD      $0x10, Y6, Y8
+	VPAND       Y1, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y5, Y4, Y8
+	VMOVUPS     Y8, 672(CX)
+	VPSRLD      $0x18, Y6, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 736(CX)
+	VPAND       Y0, Y7, Y7
+	VPSRLD      $0x00, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1568(CX)
+	VPSRLD      $0x08, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1632(CX)
+	VPSRLD      $0x10, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1696(CX)
+	VPSRLD      $0x18, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1760(CX)
+	VMOVDQU     256(AX), Y6
+	VPSRLW      $0x04, Y6, Y7
+	VPAND       Y0, Y6, Y6
+	VPSRLD      $0x00, Y6, Y8
+	VPAND       Y1, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y5, Y4, Y8
+	VMOVUPS     Y8, 800(CX)
+	VPSRLD      $0x08, Y6, Y8
+	VPAND       Y1, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y5, Y4, Y8
+	VMOVUPS     Y8, 864(CX)
+	VPSRLD      $0x10, Y6, Y8
+	VPAND       Y1, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y5, Y4, Y8
+	VMOVUPS     Y8, 928(CX)
+	VPSRLD      $0x18, Y6, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 992(CX)
+	VPAND       Y0, Y7, Y7
+	VPSRLD      $0x00, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1824(CX)
+	VPSRLD      $0x08, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1888(CX)
+	VPSRLD      $0x10, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 1952(CX)
+	VPSRLD      $0x18, Y7, Y6
+	VPAND       Y1, Y6, Y6
+	VCVTDQ2PS   Y6, Y6
+	VFMADD213PS Y5, Y4, Y6
+	VMOVUPS     Y6, 2016(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000120, AX
+	SUBQ        $0x00000001, BX
+	JNZ         block32
+	SUBQ        $0x00000001, DX
+	JNZ         superblock32
+	VZEROUPPER
+	RET
+
+// func mul1Q5KAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mul1Q5KAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         x+8(FP), SI
+	VXORPS       Y2, Y2, Y2
+	MOVQ         blocks+24(FP), DI
+
+superblock0:
+	VCVTPH2PS    (AX), Y3
+	VCVTPH2PS    32(AX), Y4
+	MOVL         $0x80000000, R8
+	VMOVD        R8, X5
+	VPBROADCASTD X5, Y5
+	VXORPS       Y5, Y4, Y4
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, R8
+
+block0:
+	VMOVDQU      288(AX), Y5
+	VMOVDQU      32(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x04, Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD (SI), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPAND        Y0, Y7, Y7
+	VMOVDQA      Y5, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 16(SI), Y6
+	VPMADDUBSW   Y6, Y7, Y6
+	VPADDW       Y6, Y8, Y8
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x03, Y5, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 4(SI), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPADDW       Y9, Y8, Y8
+	VPAND        Y0, Y7, Y7
+	VPSRLW       $0x01, Y5, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 20(SI), Y6
+	VPMADDUBSW   Y6, Y7, Y6
+	VPADDW       Y6, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VMOVDQU      160(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x02, Y5, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 8(SI), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPAND        Y0, Y7, Y7
+	VPSRLW       $0x02, Y5, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 24(SI), Y6
+	VPMADDUBSW   Y6, Y7, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      224(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x01, Y5, Y10
+	VPAND        Y1, Y10, Y10
+	VPOR         Y10, Y6, Y6
+	VPBROADCASTD 12(SI), Y10
+	VPMADDUBSW   Y10, Y6, Y10
+	VPADDW       Y10, Y9, Y9
+	VPAND        Y0, Y7, Y7
+	VPSRLW       $0x03, Y5, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y7, Y7
+	VPBROADCASTD 28(SI), Y5
+	VPMADDUBSW   Y5, Y7, Y5
+	VPADDW       Y5, Y9, Y9
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VPMOVZXBD    (AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VPMOVZXBD    16(AX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 32(SI), Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y8, Y7, Y2
+	VBROADCASTSS 36(SI), Y7
+	VFMADD231PS  Y7, Y6, Y2
+	ADDQ         $0x00000030, SI
+	ADDQ         $0x00000160, AX
+	SUBQ         $0x00000001, R8
+	JNZ          block0
+	SUBQ         $0x00000001, DI
+	JNZ          superblock0
+	LEAQ         (CX), AX
+	VMOVUPS      Y2, (AX)
+	MOVQ         BX, AX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         x+8(FP), BX
+	VXORPS       Y2, Y2, Y2
+	MOVQ         blocks+24(FP), SI
+
+superblock32:
+	VCVTPH2PS    16(AX), Y3
+	VCVTPH2PS    48(AX), Y4
+	MOVL         $0x80000000, DI
+	VMOVD        DI, X5
+	VPBROADCASTD X5, Y5
+	VXORPS       Y5, Y4, Y4
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, DI
+
+block32:
+	VMOVDQU      320(AX), Y5
+	VMOVDQU      64(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x04, Y5, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y6, Y6
+	VPBROADCASTD (BX), Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPAND        Y0, Y7, Y7
+	VMOVDQA      Y5, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 16(BX), Y6
+	VPMADDUBSW   Y6, Y7, Y6
+	VPADDW       Y6, Y8, Y8
+	VMOVDQU      128(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x03, Y5, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 4(BX), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPADDW       Y9, Y8, Y8
+	VPAND        Y0, Y7, Y7
+	VPSRLW       $0x01, Y5, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 20(BX), Y6
+	VPMADDUBSW   Y6, Y7, Y6
+	VPADDW       Y6, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VMOVDQU      192(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x02, Y5, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 8(BX), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPAND        Y0, Y7, Y7
+	VPSRLW       $0x02, Y5, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y7, Y7
+	VPBROADCASTD 24(BX), Y6
+	VPMADDUBSW   Y6, Y7, Y6
+	VPADDW       Y6, Y9, Y9
+	VMOVDQU      256(AX), Y6
+	VPSRLW       $0x04, Y6, Y7
+	VPAND        Y0, Y6, Y6
+	VPSLLW       $0x01, Y5, Y10
+	VPAND        Y1, Y10, Y10
+	VPOR         Y10, Y6, Y6
+	VPBROADCASTD 12(BX), Y10
+	VPMADDUBSW   Y10, Y6, Y10
+	VPADDW       Y10, Y9, Y9
+	VPAND        Y0, Y7, Y7
+	VPSRLW       $0x03, Y5, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y7, Y7
+	VPBROADCASTD 28(BX), Y5
+	VPMADDUBSW   Y5, Y7, Y5
+	VPADDW       Y5, Y9, Y9
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VPMOVZXBD    8(AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VPMOVZXBD    24(AX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 32(BX), Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  Y8, Y7, Y2
+	VBROADCASTSS 36(BX), Y7
+	VFMADD231PS  Y7, Y6, Y2
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x00000160, AX
+	SUBQ         $0x00000001, DI
+	JNZ          block32
+	SUBQ         $0x00000001, SI
+	JNZ          superblock32
+	LEAQ         32(CX), BX
+	VMOVUPS      Y2, (BX)
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+// func unpackQ5KAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·unpackQ5KAVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), BX
+
+superblock0:
+	VCVTPH2PS    (AX), Y2
+	VCVTPH2PS    32(AX), Y3
+	MOVL         $0x80000000, SI
+	VMOVD        SI, X4
+	VPBROADCASTD X4, Y4
+	VXORPS       Y4, Y3, Y3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, SI
+
+block0:
+	VMOVDQU      288(AX), Y4
+	VMOVDQU      32(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x04, Y4, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VMOVDQU      Y5, (DX)
+	VPAND        Y0, Y6, Y6
+	VMOVDQA      Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VMOVDQU      Y6, 256(DX)
+	VMOVDQU      96(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x03, Y4, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VMOVDQU      Y5, 64(DX)
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x01, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VMOVDQU      Y6, 320(DX)
+	VMOVDQU      160(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x02, Y4, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VMOVDQU      Y5, 128(DX)
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x02, Y4, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VMOVDQU      Y6, 384(DX)
+	VMOVDQU      224(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VPSLLW       $0x01, Y4, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VMOVDQU      Y5, 192(DX)
+	VPAND        Y0, Y6, Y6
+	VPSRLW       $0x03, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y6, Y6
+	VMOVDQU      Y6, 448(DX)
+	VPMOVZXBD    (AX), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VPMOVZXBD    16(AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VMOVUPS      Y4, 512(DX)
+	VMOVUPS      Y5, 576(DX)
+	ADDQ         $0x00000280, DX
+	ADDQ         $0x00000160, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	SUBQ         $0x00000001, BX
+	JNZ          superblock0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVQ         blocks+16(FP), DX
+
+superblock32:
+	VCVTPH2PS    16(AX), Y2
+	VCVTPH2PS    48(AX), Y3
+	MOVL         $0x80000000, BX
+	VMOVD        BX, X4
+	VPBROADCASTD X4, Y4
+	VXORPS       Y4, Y3, Y3
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, BX
+
+block32:
+	VMOVDQU   320(AX), Y4
+	VMOVDQU   64(AX), Y5
+	VPSRLW    $0x04, Y5, Y6
+	VPAND     Y0, Y5, Y5
+	VPSLLW    $0x04, Y4, Y7
+	VPAND     Y1, Y7, Y7
+	VPOR      Y7, Y5, Y5
+	VMOVDQU   Y5, 32(CX)
+	VPAND     Y0, Y6, Y6
+	VMOVDQA   Y4, Y5
+	VPAND     Y1, Y5, Y5
+	VPOR      Y5, Y6, Y6
+	VMOVDQU   Y6, 288(CX)
+	VMOVDQU   128(AX), Y5
+	VPSRLW    $0x04, Y5, Y6
+	VPAND     Y0, Y5, Y5
+	VPSLLW    $0x03, Y4, Y7
+	VPAND     Y1, Y7, Y7
+	VPOR      Y7, Y5, Y5
+	VMOVDQU   Y5, 96(CX)
+	VPAND     Y0, Y6, Y6
+	VPSRLW    $0x01, Y4, Y5
+	VPAND     Y1, Y5, Y5
+	VPOR      Y5, Y6, Y6
+	VMOVDQU   Y6, 352(CX)
+	VMOVDQU   192(AX), Y5
+	VPSRLW    $0x04, Y5, Y6
+	VPAND     Y0, Y5, Y5
+	VPSLLW    $0x02, Y4, Y7
+	VPAND     Y1, Y7, Y7
+	VPOR      Y7, Y5, Y5
+	VMOVDQU   Y5, 160(CX)
+	VPAND     Y0, Y6, Y6
+	VPSRLW    $0x02, Y4, Y5
+	VPAND     Y1, Y5, Y5
+	VPOR      Y5, Y6, Y6
+	VMOVDQU   Y6, 416(CX)
+	VMOVDQU   256(AX), Y5
+	VPSRLW    $0x04, Y5, Y6
+	VPAND     Y0, Y5, Y5
+	VPSLLW    $0x01, Y4, Y7
+	VPAND     Y1, Y7, Y7
+	VPOR      Y7, Y5, Y5
+	VMOVDQU   Y5, 224(CX)
+	VPAND     Y0, Y6, Y6
+	VPSRLW    $0x03, Y4, Y4
+	VPAND     Y1, Y4, Y4
+	VPOR      Y4, Y6, Y6
+	VMOVDQU   Y6, 480(CX)
+	VPMOVZXBD 8(AX), Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VPMOVZXBD 24(AX), Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y3, Y5, Y5
+	VMOVUPS   Y4, 544(CX)
+	VMOVUPS   Y5, 608(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000160, AX
+	SUBQ      $0x00000001, BX
+	JNZ       block32
+	SUBQ      $0x00000001, DX
+	JNZ       superblock32
+	VZEROUPPER
+	RET
+
+// func floatsQ5KAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·floatsQ5KAVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x000000ff, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         blocks+16(FP), BX
+
+superblock0:
+	VCVTPH2PS    (AX), Y3
+	VCVTPH2PS    32(AX), Y4
+	MOVL         $0x80000000, SI
+	VMOVD        SI, X5
+	VPBROADCASTD X5, Y5
+	VXORPS       Y5, Y4, Y4
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, SI
+
+block0:
+	VPMOVZXBD    (AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VPMOVZXBD    16(AX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VMOVDQU      288(AX), Y7
+	VMOVDQU      32(AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        Y0, Y8, Y8
+	VPSLLW       $0x04, Y7, Y10
+	VPAND        Y1, Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPSRLD       $0x00, Y8, Y10
+	VPAND        Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y6, Y5, Y10
+	VMOVUPS      Y10, (DX)
+	VPSRLD       $0x08, Y8, Y10
+	VPAND        Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y6, Y5, Y10
+	VMOVUPS      Y10, 64(DX)
+	VPSRLD       $0x10, Y8, Y10
+	VPAND        Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y6, Y5, Y10
+	VMOVUPS      Y10, 128(DX)
+	VPSRLD       $0x18, Y8, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 192(DX)
+	VPAND        Y0, Y9, Y9
+	VMOVDQA      Y7, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPSRLD       $0x00, Y9, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 1024(DX)
+	VPSRLD       $0x08, Y9, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 1088(DX)
+	VPSRLD       $0x10, Y9, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 1152(DX)
+	VPSRLD       $0x18, Y9, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 1216(DX)
+	VMOVDQU      96(AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        Y0, Y8, Y8
+	VPSLLW       $0x03, Y7, Y10
+	VPAND        Y1, Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPSRLD       $0x00, Y8, Y10
+	VPAND        Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y6, Y5, Y10
+	VMOVUPS      Y10, 256(DX)
+	VPSRLD       $0x08, Y8, Y10
+	VPAND        Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y6, Y5, Y10
+	VMOVUPS      Y10, 320(DX)
+	VPSRLD       $0x10, Y8, Y10
+	VPAND        Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y6, Y5, Y10
+	VMOVUPS      Y10, 384(DX)
+	VPSRLD       $0x18, Y8, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 448(DX)
+	VPAND        Y0, Y9, Y9
+	VPSRLW       $0x01, Y7, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPSRLD       $0x00, Y9, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 1280(DX)
+	VPSRLD       $0x08, Y9, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 1344(DX)
+	VPSRLD       $0x10, Y9, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 1408(DX)
+	VPSRLD       $0x18, Y9, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 1472(DX)
+	VMOVDQU      160(AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        Y0, Y8, Y8
+	VPSLLW       $0x02, Y7, Y10
+	VPAND        Y1, Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPSRLD       $0x00, Y8, Y10
+	VPAND        Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y6, Y5, Y10
+	VMOVUPS      Y10, 512(DX)
+	VPSRLD       $0x08, Y8, Y10
+	VPAND        Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y6, Y5, Y10
+	VMOVUPS      Y10, 576(DX)
+	VPSRLD       $0x10, Y8, Y10
+	VPAND        Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y6, Y5, Y10
+	VMOVUPS      Y10, 640(DX)
+	VPSRLD       $0x18, Y8, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 704(DX)
+	VPAND        Y0, Y9, Y9
+	VPSRLW       $0x02, Y7, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y9, Y9
+	VPSRLD       $0x00, Y9, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 1536(DX)
+	VPSRLD       $0x08, Y9, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 1600(DX)
+	VPSRLD       $0x10, Y9, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 1664(DX)
+	VPSRLD       $0x18, Y9, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 1728(DX)
+	VMOVDQU      224(AX), Y8
+	VPSRLW       $0x04, Y8, Y9
+	VPAND        Y0, Y8, Y8
+	VPSLLW       $0x01, Y7, Y10
+	VPAND        Y1, Y10, Y10
+	VPOR         Y10, Y8, Y8
+	VPSRLD       $0x00, Y8, Y10
+	VPAND        Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y6, Y5, Y10
+	VMOVUPS      Y10, 768(DX)
+	VPSRLD       $0x08, Y8, Y10
+	VPAND        Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y6, Y5, Y10
+	VMOVUPS      Y10, 832(DX)
+	VPSRLD       $0x10, Y8, Y10
+	VPAND        Y2, Y10, Y10
+	VCVTDQ2PS    Y10, Y10
+	VFMADD213PS  Y6, Y5, Y10
+	VMOVUPS      Y10, 896(DX)
+	VPSRLD       $0x18, Y8, Y8
+	VPAND        Y2, Y8, Y8
+	VCVTDQ2PS    Y8, Y8
+	VFMADD213PS  Y6, Y5, Y8
+	VMOVUPS      Y8, 960(DX)
+	VPAND        Y0, Y9, Y9
+	VPSRLW       $0x03, Y7, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y9, Y9
+	VPSRLD       $0x00, Y9, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VMOVUPS      Y7, 1792(DX)
+	VPSRLD       $0x08, Y9, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VMOVUPS      Y7, 1856(DX)
+	VPSRLD       $0x10, Y9, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VMOVUPS      Y7, 1920(DX)
+	VPSRLD       $0x18, Y9, Y7
+	VPAND        Y2, Y7, Y7
+	VCVTDQ2PS    Y7, Y7
+	VFMADD213PS  Y6, Y5, Y7
+	VMOVUPS      Y7, 1984(DX)
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x00000160, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	SUBQ         $0x00000001, BX
+	JNZ          superblock0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x10101010, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0x000000ff, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         blocks+16(FP), DX
+
+superblock32:
+	VCVTPH2PS    16(AX), Y3
+	VCVTPH2PS    48(AX), Y4
+	MOVL         $0x80000000, BX
+	VMOVD        BX, X5
+	VPBROADCASTD X5, Y5
+	VXORPS       Y5, Y4, Y4
+	ADDQ         $0x00000040, AX
+	MOVQ         $0x00000008, BX
+
+block32:
+	VPMOVZXBD   8(AX), Y5
+	VCVTDQ2PS   Y5, Y5
+	VMULPS      Y3, Y5, Y5
+	VPMOVZXBD   24(AX), Y6
+	VCVTDQ2PS   Y6, Y6
+	VMULPS      Y4, Y6, Y6
+	VMOVDQU     320(AX), Y7
+	VMOVDQU     64(AX), Y8
+	VPSRLW      $0x04, Y8, Y9
+	VPAND       Y0, Y8, Y8
+	VPSLLW      $0x04, Y7, Y10
+	VPAND       Y1, Y10, Y10
+	VPOR        Y10, Y8, Y8
+	VPSRLD      $0x00, Y8, Y10
+	VPAND       Y2, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VMOVUPS     Y10, 32(CX)
+	VPSRLD      $0x08, Y8, Y10
+	VPAND       Y2, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VMOVUPS     Y10, 96(CX)
+	VPSRLD      $0x10, Y8, Y10
+	VPAND       Y2, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VMOVUPS     Y10, 160(CX)
+	VPSRLD      $0x18, Y8, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 224(CX)
+	VPAND       Y0, Y9, Y9
+	VMOVDQA     Y7, Y8
+	VPAND       Y1, Y8, Y8
+	VPOR        Y8, Y9, Y9
+	VPSRLD      $0x00, Y9, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 1056(CX)
+	VPSRLD      $0x08, Y9, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 1120(CX)
+	VPSRLD      $0x10, Y9, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 1184(CX)
+	VPSRLD      $0x18, Y9, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 1248(CX)
+	VMOVDQU     128(AX), Y8
+	VPSRLW      $0x04, Y8, Y9
+	VPAND       Y0, Y8, Y8
+	VPSLLW      $0x03, Y7, Y10
+	VPAND       Y1, Y10, Y10
+	VPOR        Y10, Y8, Y8
+	VPSRLD      $0x00, Y8, Y10
+	VPAND       Y2, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VMOVUPS     Y10, 288(CX)
+	VPSRLD      $0x08, Y8, Y10
+	VPAND       Y2, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VMOVUPS     Y10, 352(CX)
+	VPSRLD      $0x10, Y8, Y10
+	VPAND       Y2, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VMOVUPS     Y10, 416(CX)
+	VPSRLD      $0x18, Y8, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 480(CX)
+	VPAND       Y0, Y9, Y9
+	VPSRLW      $0x01, Y7, Y8
+	VPAND       Y1, Y8, Y8
+	VPOR        Y8, Y9, Y9
+	VPSRLD      $0x00, Y9, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 1312(CX)
+	VPSRLD      $0x08, Y9, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 1376(CX)
+	VPSRLD      $0x10, Y9, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 1440(CX)
+	VPSRLD      $0x18, Y9, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 1504(CX)
+	VMOVDQU     192(AX), Y8
+	VPSRLW      $0x04, Y8, Y9
+	VPAND       Y0, Y8, Y8
+	VPSLLW      $0x02, Y7, Y10
+	VPAND       Y1, Y10, Y10
+	VPOR        Y10, Y8, Y8
+	VPSRLD      $0x00, Y8, Y10
+	VPAND       Y2, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VMOVUPS     Y10, 544(CX)
+	VPSRLD      $0x08, Y8, Y10
+	VPAND       Y2, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VMOVUPS     Y10, 608(CX)
+	VPSRLD      $0x10, Y8, Y10
+	VPAND       Y2, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VMOVUPS     Y10, 672(CX)
+	VPSRLD      $0x18, Y8, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 736(CX)
+	VPAND       Y0, Y9, Y9
+	VPSRLW      $0x02, Y7, Y8
+	VPAND       Y1, Y8, Y8
+	VPOR        Y8, Y9, Y9
+	VPSRLD      $0x00, Y9, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 1568(CX)
+	VPSRLD      $0x08, Y9, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 1632(CX)
+	VPSRLD      $0x10, Y9, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 1696(CX)
+	VPSRLD      $0x18, Y9, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 1760(CX)
+	VMOVDQU     256(AX), Y8
+	VPSRLW      $0x04, Y8, Y9
+	VPAND       Y0, Y8, Y8
+	VPSLLW      $0x01, Y7, Y10
+	VPAND       Y1, Y10, Y10
+	VPOR        Y10, Y8, Y8
+	VPSRLD      $0x00, Y8, Y10
+	VPAND       Y2, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VMOVUPS     Y10, 800(CX)
+	VPSRLD      $0x08, Y8, Y10
+	VPAND       Y2, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VMOVUPS     Y10, 864(CX)
+	VPSRLD      $0x10, Y8, Y10
+	VPAND       Y2, Y10, Y10
+	VCVTDQ2PS   Y10, Y10
+	VFMADD213PS Y6, Y5, Y10
+	VMOVUPS     Y10, 928(CX)
+	VPSRLD      $0x18, Y8, Y8
+	VPAND       Y2, Y8, Y8
+	VCVTDQ2PS   Y8, Y8
+	VFMADD213PS Y6, Y5, Y8
+	VMOVUPS     Y8, 992(CX)
+	VPAND       Y0, Y9, Y9
+	VPSRLW      $0x03, Y7, Y7
+	VPAND       Y1, Y7, Y7
+	VPOR        Y7, Y9, Y9
+	VPSRLD      $0x00, Y9, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VMOVUPS     Y7, 1824(CX)
+	VPSRLD      $0x08, Y9, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VMOVUPS     Y7, 1888(CX)
+	VPSRLD      $0x10, Y9, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VMOVUPS     Y7, 1952(CX)
+	VPSRLD      $0x18, Y9, Y7
+	VPAND       Y2, Y7, Y7
+	VCVTDQ2PS   Y7, Y7
+	VFMADD213PS Y6, Y5, Y7
+	VMOVUPS     Y7, 2016(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x00000160, AX
+	SUBQ        $0x00000001, BX
+	JNZ         block32
+	SUBQ        $0x00000001, DX
+	JNZ         superblock32
+	VZEROUPPER
+	RET
+
+// func mul1Q6KAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mul1Q6KAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ         AX, BX
+	MOVL         $0x0f0f0f0f, SI
+	VMOVD        SI, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x30303030, SI
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc2000000, SI
+	VMOVD        SI, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         x+8(FP), SI
+	VXORPS       Y3, Y3, Y3
+	MOVQ         blocks+24(FP), DI
+
+superblock0:
+	VCVTPH2PS (AX), Y4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, R8
+
+block0:
+	VMOVDQU      32(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VMOVDQU      288(AX), Y7
+	VPSLLW       $0x04, Y7, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPBROADCASTD (SI), Y7
+	VPMADDUBSW   Y7, Y5, Y7
+	VPAND        Y0, Y6, Y6
+	VMOVDQU      352(AX), Y5
+	VPSLLW       $0x04, Y5, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 16(SI), Y5
+	VPMADDUBSW   Y5, Y6, Y5
+	VMOVDQU      96(AX), Y6
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        Y0, Y6, Y6
+	VMOVDQU      288(AX), Y9
+	VPSLLW       $0x02, Y9, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 4(SI), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPADDW       Y9, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VMOVDQU      352(AX), Y6
+	VPSLLW       $0x02, Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y8, Y8
+	VPBROADCASTD 20(SI), Y6
+	VPMADDUBSW   Y6, Y8, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VMOVDQU      160(AX), Y6
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        Y0, Y6, Y6
+	VMOVDQU      288(AX), Y9
+	VMOVDQA      Y9, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 8(SI), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPAND        Y0, Y8, Y8
+	VMOVDQU      352(AX), Y6
+	VMOVDQA      Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y8, Y8
+	VPBROADCASTD 24(SI), Y6
+	VPMADDUBSW   Y6, Y8, Y6
+	VMOVDQU      224(AX), Y8
+	VPSRLW       $0x04, Y8, Y10
+	VPAND        Y0, Y8, Y8
+	VMOVDQU      288(AX), Y11
+	VPSRLW       $0x02, Y11, Y11
+	VPAND        Y1, Y11, Y11
+	VPOR         Y11, Y8, Y8
+	VPBROADCASTD 12(SI), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPADDW       Y11, Y9, Y9
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y7, Y7
+	VPAND        Y0, Y10, Y10
+	VMOVDQU      352(AX), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y10, Y10
+	VPBROADCASTD 28(SI), Y8
+	VPMADDUBSW   Y8, Y10, Y8
+	VPADDW       Y8, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VPMOVSXBD    (AX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VPMOVSXBD    16(AX), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y2, Y6, Y9
+	VMULPS       Y2, Y8, Y10
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 32(SI), Y11
+	VMULPS       Y6, Y11, Y11
+	VFMADD231PS  Y7, Y11, Y3
+	VBROADCASTSS 40(SI), Y11
+	VFMADD231PS  Y11, Y9, Y3
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 32(SI), Y6
+	VMULPS       Y8, Y6, Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS 44(SI), Y6
+	VFMADD231PS  Y6, Y10, Y3
+	ADDQ         $0x00000030, SI
+	ADDQ         $0x000001a0, AX
+	SUBQ         $0x00000001, R8
+	JNZ          block0
+	SUBQ         $0x00000001, DI
+	JNZ          superblock0
+	LEAQ         (CX), AX
+	VMOVUPS      Y3, (AX)
+	MOVQ         BX, AX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x30303030, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc2000000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         x+8(FP), BX
+	VXORPS       Y3, Y3, Y3
+	MOVQ         blocks+24(FP), SI
+
+superblock32:
+	VCVTPH2PS 16(AX), Y4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, DI
+
+block32:
+	VMOVDQU      64(AX), Y5
+	VPSRLW       $0x04, Y5, Y6
+	VPAND        Y0, Y5, Y5
+	VMOVDQU      320(AX), Y7
+	VPSLLW       $0x04, Y7, Y7
+	VPAND        Y1, Y7, Y7
+	VPOR         Y7, Y5, Y5
+	VPBROADCASTD (BX), Y7
+	VPMADDUBSW   Y7, Y5, Y7
+	VPAND        Y0, Y6, Y6
+	VMOVDQU      384(AX), Y5
+	VPSLLW       $0x04, Y5, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y6, Y6
+	VPBROADCASTD 16(BX), Y5
+	VPMADDUBSW   Y5, Y6, Y5
+	VMOVDQU      128(AX), Y6
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        Y0, Y6, Y6
+	VMOVDQU      320(AX), Y9
+	VPSLLW       $0x02, Y9, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 4(BX), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPADDW       Y9, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPAND        Y0, Y8, Y8
+	VMOVDQU      384(AX), Y6
+	VPSLLW       $0x02, Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y8, Y8
+	VPBROADCASTD 20(BX), Y6
+	VPMADDUBSW   Y6, Y8, Y6
+	VPADDW       Y6, Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VMOVDQU      192(AX), Y6
+	VPSRLW       $0x04, Y6, Y8
+	VPAND        Y0, Y6, Y6
+	VMOVDQU      320(AX), Y9
+	VMOVDQA      Y9, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y6, Y6
+	VPBROADCASTD 8(BX), Y9
+	VPMADDUBSW   Y9, Y6, Y9
+	VPAND        Y0, Y8, Y8
+	VMOVDQU      384(AX), Y6
+	VMOVDQA      Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y8, Y8
+	VPBROADCASTD 24(BX), Y6
+	VPMADDUBSW   Y6, Y8, Y6
+	VMOVDQU      256(AX), Y8
+	VPSRLW       $0x04, Y8, Y10
+	VPAND        Y0, Y8, Y8
+	VMOVDQU      320(AX), Y11
+	VPSRLW       $0x02, Y11, Y11
+	VPAND        Y1, Y11, Y11
+	VPOR         Y11, Y8, Y8
+	VPBROADCASTD 12(BX), Y11
+	VPMADDUBSW   Y11, Y8, Y11
+	VPADDW       Y11, Y9, Y9
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y7, Y7
+	VPAND        Y0, Y10, Y10
+	VMOVDQU      384(AX), Y8
+	VPSRLW       $0x02, Y8, Y8
+	VPAND        Y1, Y8, Y8
+	VPOR         Y8, Y10, Y10
+	VPBROADCASTD 28(BX), Y8
+	VPMADDUBSW   Y8, Y10, Y8
+	VPADDW       Y8, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VPMOVSXBD    8(AX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VPMOVSXBD    24(AX), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y4, Y8, Y8
+	VMULPS       Y2, Y6, Y9
+	VMULPS       Y2, Y8, Y10
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 32(BX), Y11
+	VMULPS       Y6, Y11, Y11
+	VFMADD231PS  Y7, Y11, Y3
+	VBROADCASTSS 40(BX), Y11
+	VFMADD231PS  Y11, Y9, Y3
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 32(BX), Y6
+	VMULPS       Y8, Y6, Y6
+	VFMADD231PS  Y5, Y6, Y3
+	VBROADCASTSS 44(BX), Y6
+	VFMADD231PS  Y6, Y10, Y3
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x000001a0, AX
+	SUBQ         $0x00000001, DI
+	JNZ          block32
+	SUBQ         $0x00000001, SI
+	JNZ          superblock32
+	LEAQ         32(CX), BX
+	VMOVUPS      Y3, (BX)
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+// func unpackQ6KAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·unpackQ6KAVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x30303030, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc2000000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         blocks+16(FP), BX
+
+superblock0:
+	VCVTPH2PS (AX), Y3
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, SI
+
+block0:
+	VMOVDQU      32(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VMOVDQU      288(AX), Y6
+	VPSLLW       $0x04, Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y4, Y4
+	VMOVDQU      Y4, (DX)
+	VPAND        Y0, Y5, Y5
+	VMOVDQU      352(AX), Y4
+	VPSLLW       $0x04, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VMOVDQU      Y5, 256(DX)
+	VMOVDQU      96(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VMOVDQU      288(AX), Y6
+	VPSLLW       $0x02, Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y4, Y4
+	VMOVDQU      Y4, 64(DX)
+	VPAND        Y0, Y5, Y5
+	VMOVDQU      352(AX), Y4
+	VPSLLW       $0x02, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VMOVDQU      Y5, 320(DX)
+	VMOVDQU      160(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VMOVDQU      288(AX), Y6
+	VMOVDQA      Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y4, Y4
+	VMOVDQU      Y4, 128(DX)
+	VPAND        Y0, Y5, Y5
+	VMOVDQU      352(AX), Y4
+	VMOVDQA      Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VMOVDQU      Y5, 384(DX)
+	VMOVDQU      224(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VMOVDQU      288(AX), Y6
+	VPSRLW       $0x02, Y6, Y6
+	VPAND        Y1, Y6, Y6
+	VPOR         Y6, Y4, Y4
+	VMOVDQU      Y4, 192(DX)
+	VPAND        Y0, Y5, Y5
+	VMOVDQU      352(AX), Y4
+	VPSRLW       $0x02, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VPOR         Y4, Y5, Y5
+	VMOVDQU      Y5, 448(DX)
+	VPMOVSXBD    (AX), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VPMOVSXBD    16(AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VMULPS       Y2, Y4, Y6
+	VMULPS       Y2, Y5, Y7
+	VMOVUPS      Y4, 512(DX)
+	VMOVUPS      Y6, 576(DX)
+	VMOVUPS      Y5, 640(DX)
+	VMOVUPS      Y7, 704(DX)
+	ADDQ         $0x00000300, DX
+	ADDQ         $0x000001a0, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	SUBQ         $0x00000001, BX
+	JNZ          superblock0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x30303030, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc2000000, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVQ         blocks+16(FP), DX
+
+superblock32:
+	VCVTPH2PS 16(AX), Y3
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, BX
+
+block32:
+	VMOVDQU   64(AX), Y4
+	VPSRLW    $0x04, Y4, Y5
+	VPAND     Y0, Y4, Y4
+	VMOVDQU   320(AX), Y6
+	VPSLLW    $0x04, Y6, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y4, Y4
+	VMOVDQU   Y4, 32(CX)
+	VPAND     Y0, Y5, Y5
+	VMOVDQU   384(AX), Y4
+	VPSLLW    $0x04, Y4, Y4
+	VPAND     Y1, Y4, Y4
+	VPOR      Y4, Y5, Y5
+	VMOVDQU   Y5, 288(CX)
+	VMOVDQU   128(AX), Y4
+	VPSRLW    $0x04, Y4, Y5
+	VPAND     Y0, Y4, Y4
+	VMOVDQU   320(AX), Y6
+	VPSLLW    $0x02, Y6, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y4, Y4
+	VMOVDQU   Y4, 96(CX)
+	VPAND     Y0, Y5, Y5
+	VMOVDQU   384(AX), Y4
+	VPSLLW    $0x02, Y4, Y4
+	VPAND     Y1, Y4, Y4
+	VPOR      Y4, Y5, Y5
+	VMOVDQU   Y5, 352(CX)
+	VMOVDQU   192(AX), Y4
+	VPSRLW    $0x04, Y4, Y5
+	VPAND     Y0, Y4, Y4
+	VMOVDQU   320(AX), Y6
+	VMOVDQA   Y6, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y4, Y4
+	VMOVDQU   Y4, 160(CX)
+	VPAND     Y0, Y5, Y5
+	VMOVDQU   384(AX), Y4
+	VMOVDQA   Y4, Y4
+	VPAND     Y1, Y4, Y4
+	VPOR      Y4, Y5, Y5
+	VMOVDQU   Y5, 416(CX)
+	VMOVDQU   256(AX), Y4
+	VPSRLW    $0x04, Y4, Y5
+	VPAND     Y0, Y4, Y4
+	VMOVDQU   320(AX), Y6
+	VPSRLW    $0x02, Y6, Y6
+	VPAND     Y1, Y6, Y6
+	VPOR      Y6, Y4, Y4
+	VMOVDQU   Y4, 224(CX)
+	VPAND     Y0, Y5, Y5
+	VMOVDQU   384(AX), Y4
+	VPSRLW    $0x02, Y4, Y4
+	VPAND     Y1, Y4, Y4
+	VPOR      Y4, Y5, Y5
+	VMOVDQU   Y5, 480(CX)
+	VPMOVSXBD 8(AX), Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VPMOVSXBD 24(AX), Y5
+	VCVTDQ2PS Y5, Y5
+	VMULPS    Y3, Y5, Y5
+	VMULPS    Y2, Y4, Y6
+	VMULPS    Y2, Y5, Y7
+	VMOVUPS   Y4, 544(CX)
+	VMOVUPS   Y6, 608(CX)
+	VMOVUPS   Y5, 672(CX)
+	VMOVUPS   Y7, 736(CX)
+	ADDQ      $0x00000300, CX
+	ADDQ      $0x000001a0, AX
+	SUBQ      $0x00000001, BX
+	JNZ       block32
+	SUBQ      $0x00000001, DX
+	JNZ       superblock32
+	VZEROUPPER
+	RET
+
+// func floatsQ6KAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·floatsQ6KAVX2(SB), NOSPLIT, $0-24
+	MOVQ         w+8(FP), AX
+	MOVQ         AX, CX
+	MOVQ         dst+0(FP), DX
+	MOVL         $0x0f0f0f0f, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x30303030, BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc2000000, BX
+	VMOVD        BX, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0x000000ff, BX
+	VMOVD        BX, X3
+	VPBROADCASTD X3, Y3
+	MOVQ         blocks+16(FP), BX
+
+superblock0:
+	VCVTPH2PS (AX), Y4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, SI
+
+block0:
+	VPMOVSXBD    (AX), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VPMOVSXBD    16(AX), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VMULPS       Y2, Y5, Y7
+	VMULPS       Y2, Y6, Y8
+	VMOVDQU      32(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      288(AX), Y11
+	VPSLLW       $0x04, Y11, Y11
+	VPAND        Y1, Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPSRLD       $0x00, Y9, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, (DX)
+	VPSRLD       $0x08, Y9, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 64(DX)
+	VPSRLD       $0x10, Y9, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 128(DX)
+	VPSRLD       $0x18, Y9, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y7, Y5, Y9
+	VMOVUPS      Y9, 192(DX)
+	VPAND        Y0, Y10, Y10
+	VMOVDQU      352(AX), Y9
+	VPSLLW       $0x04, Y9, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y10, Y10
+	VPSRLD       $0x00, Y10, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y6, Y9
+	VMOVUPS      Y9, 1024(DX)
+	VPSRLD       $0x08, Y10, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y6, Y9
+	VMOVUPS      Y9, 1088(DX)
+	VPSRLD       $0x10, Y10, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y6, Y9
+	VMOVUPS      Y9, 1152(DX)
+	VPSRLD       $0x18, Y10, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y6, Y9
+	VMOVUPS      Y9, 1216(DX)
+	VMOVDQU      96(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      288(AX), Y11
+	VPSLLW       $0x02, Y11, Y11
+	VPAND        Y1, Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPSRLD       $0x00, Y9, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 256(DX)
+	VPSRLD       $0x08, Y9, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 320(DX)
+	VPSRLD       $0x10, Y9, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 384(DX)
+	VPSRLD       $0x18, Y9, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y7, Y5, Y9
+	VMOVUPS      Y9, 448(DX)
+	VPAND        Y0, Y10, Y10
+	VMOVDQU      352(AX), Y9
+	VPSLLW       $0x02, Y9, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y10, Y10
+	VPSRLD       $0x00, Y10, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y6, Y9
+	VMOVUPS      Y9, 1280(DX)
+	VPSRLD       $0x08, Y10, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y6, Y9
+	VMOVUPS      Y9, 1344(DX)
+	VPSRLD       $0x10, Y10, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y6, Y9
+	VMOVUPS      Y9, 1408(DX)
+	VPSRLD       $0x18, Y10, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y6, Y9
+	VMOVUPS      Y9, 1472(DX)
+	VMOVDQU      160(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      288(AX), Y11
+	VMOVDQA      Y11, Y11
+	VPAND        Y1, Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPSRLD       $0x00, Y9, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 512(DX)
+	VPSRLD       $0x08, Y9, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 576(DX)
+	VPSRLD       $0x10, Y9, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 640(DX)
+	VPSRLD       $0x18, Y9, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y7, Y5, Y9
+	VMOVUPS      Y9, 704(DX)
+	VPAND        Y0, Y10, Y10
+	VMOVDQU      352(AX), Y9
+	VMOVDQA      Y9, Y9
+	VPAND        Y1, Y9, Y9
+	VPOR         Y9, Y10, Y10
+	VPSRLD       $0x00, Y10, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y6, Y9
+	VMOVUPS      Y9, 1536(DX)
+	VPSRLD       $0x08, Y10, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y6, Y9
+	VMOVUPS      Y9, 1600(DX)
+	VPSRLD       $0x10, Y10, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y6, Y9
+	VMOVUPS      Y9, 1664(DX)
+	VPSRLD       $0x18, Y10, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y8, Y6, Y9
+	VMOVUPS      Y9, 1728(DX)
+	VMOVDQU      224(AX), Y9
+	VPSRLW       $0x04, Y9, Y10
+	VPAND        Y0, Y9, Y9
+	VMOVDQU      288(AX), Y11
+	VPSRLW       $0x02, Y11, Y11
+	VPAND        Y1, Y11, Y11
+	VPOR         Y11, Y9, Y9
+	VPSRLD       $0x00, Y9, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 768(DX)
+	VPSRLD       $0x08, Y9, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 832(DX)
+	VPSRLD       $0x10, Y9, Y11
+	VPAND        Y3, Y11, Y11
+	VCVTDQ2PS    Y11, Y11
+	VFMADD213PS  Y7, Y5, Y11
+	VMOVUPS      Y11, 896(DX)
+	VPSRLD       $0x18, Y9, Y9
+	VPAND        Y3, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VFMADD213PS  Y7, Y5, Y9
+	VMOVUPS      Y9, 960(DX)
+	VPAND        Y0, Y10, Y10
+	VMOVDQU      352(AX), Y5
+	VPSRLW       $0x02, Y5, Y5
+	VPAND        Y1, Y5, Y5
+	VPOR         Y5, Y10, Y10
+	VPSRLD       $0x00, Y10, Y5
+	VPAND        Y3, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y8, Y6, Y5
+	VMOVUPS      Y5, 1792(DX)
+	VPSRLD       $0x08, Y10, Y5
+	VPAND        Y3, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y8, Y6, Y5
+	VMOVUPS      Y5, 1856(DX)
+	VPSRLD       $0x10, Y10, Y5
+	VPAND        Y3, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y8, Y6, Y5
+	VMOVUPS      Y5, 1920(DX)
+	VPSRLD       $0x18, Y10, Y5
+	VPAND        Y3, Y5, Y5
+	VCVTDQ2PS    Y5, Y5
+	VFMADD213PS  Y8, Y6, Y5
+	VMOVUPS      Y5, 1984(DX)
+	ADDQ         $0x00000800, DX
+	ADDQ         $0x000001a0, AX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	SUBQ         $0x00000001, BX
+	JNZ          superblock0
+	MOVQ         CX, AX
+	MOVQ         dst+0(FP), CX
+	MOVL         $0x0f0f0f0f, DX
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x30303030, DX
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	MOVL         $0xc2000000, DX
+	VMOVD        DX, X2
+	VPBROADCASTD X2, Y2
+	MOVL         $0x000000ff, DX
+	VMOVD        DX, X3
+	VPBROADCASTD X3, Y3
+	MOVQ         blocks+16(FP), DX
+
+superblock32:
+	VCVTPH2PS 16(AX), Y4
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, BX
+
+block32:
+	VPMOVSXBD   8(AX), Y5
+	VCVTDQ2PS   Y5, Y5
+	VMULPS      Y4, Y5, Y5
+	VPMOVSXBD   24(AX), Y6
+	VCVTDQ2PS   Y6, Y6
+	VMULPS      Y4, Y6, Y6
+	VMULPS      Y2, Y5, Y7
+	VMULPS      Y2, Y6, Y8
+	VMOVDQU     64(AX), Y9
+	VPSRLW      $0x04, Y9, Y10
+	VPAND       Y0, Y9, Y9
+	VMOVDQU     320(AX), Y11
+	VPSLLW      $0x04, Y11, Y11
+	VPAND       Y1, Y11, Y11
+	VPOR        Y11, Y9, Y9
+	VPSRLD      $0x00, Y9, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 32(CX)
+	VPSRLD      $0x08, Y9, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 96(CX)
+	VPSRLD      $0x10, Y9, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 160(CX)
+	VPSRLD      $0x18, Y9, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y7, Y5, Y9
+	VMOVUPS     Y9, 224(CX)
+	VPAND       Y0, Y10, Y10
+	VMOVDQU     384(AX), Y9
+	VPSLLW      $0x04, Y9, Y9
+	VPAND       Y1, Y9, Y9
+	VPOR        Y9, Y10, Y10
+	VPSRLD      $0x00, Y10, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y8, Y6, Y9
+	VMOVUPS     Y9, 1056(CX)
+	VPSRLD      $0x08, Y10, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y8, Y6, Y9
+	VMOVUPS     Y9, 1120(CX)
+	VPSRLD      $0x10, Y10, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y8, Y6, Y9
+	VMOVUPS     Y9, 1184(CX)
+	VPSRLD      $0x18, Y10, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y8, Y6, Y9
+	VMOVUPS     Y9, 1248(CX)
+	VMOVDQU     128(AX), Y9
+	VPSRLW      $0x04, Y9, Y10
+	VPAND       Y0, Y9, Y9
+	VMOVDQU     320(AX), Y11
+	VPSLLW      $0x02, Y11, Y11
+	VPAND       Y1, Y11, Y11
+	VPOR        Y11, Y9, Y9
+	VPSRLD      $0x00, Y9, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 288(CX)
+	VPSRLD      $0x08, Y9, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 352(CX)
+	VPSRLD      $0x10, Y9, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 416(CX)
+	VPSRLD      $0x18, Y9, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y7, Y5, Y9
+	VMOVUPS     Y9, 480(CX)
+	VPAND       Y0, Y10, Y10
+	VMOVDQU     384(AX), Y9
+	VPSLLW      $0x02, Y9, Y9
+	VPAND       Y1, Y9, Y9
+	VPOR        Y9, Y10, Y10
+	VPSRLD      $0x00, Y10, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y8, Y6, Y9
+	VMOVUPS     Y9, 1312(CX)
+	VPSRLD      $0x08, Y10, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y8, Y6, Y9
+	VMOVUPS     Y9, 1376(CX)
+	VPSRLD      $0x10, Y10, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y8, Y6, Y9
+	VMOVUPS     Y9, 1440(CX)
+	VPSRLD      $0x18, Y10, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y8, Y6, Y9
+	VMOVUPS     Y9, 1504(CX)
+	VMOVDQU     192(AX), Y9
+	VPSRLW      $0x04, Y9, Y10
+	VPAND       Y0, Y9, Y9
+	VMOVDQU     320(AX), Y11
+	VMOVDQA     Y11, Y11
+	VPAND       Y1, Y11, Y11
+	VPOR        Y11, Y9, Y9
+	VPSRLD      $0x00, Y9, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 544(CX)
+	VPSRLD      $0x08, Y9, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 608(CX)
+	VPSRLD      $0x10, Y9, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 672(CX)
+	VPSRLD      $0x18, Y9, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y7, Y5, Y9
+	VMOVUPS     Y9, 736(CX)
+	VPAND       Y0, Y10, Y10
+	VMOVDQU     384(AX), Y9
+	VMOVDQA     Y9, Y9
+	VPAND       Y1, Y9, Y9
+	VPOR        Y9, Y10, Y10
+	VPSRLD      $0x00, Y10, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y8, Y6, Y9
+	VMOVUPS     Y9, 1568(CX)
+	VPSRLD      $0x08, Y10, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y8, Y6, Y9
+	VMOVUPS     Y9, 1632(CX)
+	VPSRLD      $0x10, Y10, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y8, Y6, Y9
+	VMOVUPS     Y9, 1696(CX)
+	VPSRLD      $0x18, Y10, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y8, Y6, Y9
+	VMOVUPS     Y9, 1760(CX)
+	VMOVDQU     256(AX), Y9
+	VPSRLW      $0x04, Y9, Y10
+	VPAND       Y0, Y9, Y9
+	VMOVDQU     320(AX), Y11
+	VPSRLW      $0x02, Y11, Y11
+	VPAND       Y1, Y11, Y11
+	VPOR        Y11, Y9, Y9
+	VPSRLD      $0x00, Y9, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 800(CX)
+	VPSRLD      $0x08, Y9, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 864(CX)
+	VPSRLD      $0x10, Y9, Y11
+	VPAND       Y3, Y11, Y11
+	VCVTDQ2PS   Y11, Y11
+	VFMADD213PS Y7, Y5, Y11
+	VMOVUPS     Y11, 928(CX)
+	VPSRLD      $0x18, Y9, Y9
+	VPAND       Y3, Y9, Y9
+	VCVTDQ2PS   Y9, Y9
+	VFMADD213PS Y7, Y5, Y9
+	VMOVUPS     Y9, 992(CX)
+	VPAND       Y0, Y10, Y10
+	VMOVDQU     384(AX), Y5
+	VPSRLW      $0x02, Y5, Y5
+	VPAND       Y1, Y5, Y5
+	VPOR        Y5, Y10, Y10
+	VPSRLD      $0x00, Y10, Y5
+	VPAND       Y3, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y8, Y6, Y5
+	VMOVUPS     Y5, 1824(CX)
+	VPSRLD      $0x08, Y10, Y5
+	VPAND       Y3, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y8, Y6, Y5
+	VMOVUPS     Y5, 1888(CX)
+	VPSRLD      $0x10, Y10, Y5
+	VPAND       Y3, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y8, Y6, Y5
+	VMOVUPS     Y5, 1952(CX)
+	VPSRLD      $0x18, Y10, Y5
+	VPAND       Y3, Y5, Y5
+	VCVTDQ2PS   Y5, Y5
+	VFMADD213PS Y8, Y6, Y5
+	VMOVUPS     Y5, 2016(CX)
+	ADDQ        $0x00000800, CX
+	ADDQ        $0x000001a0, AX
+	SUBQ        $0x00000001, BX
+	JNZ         block32
+	SUBQ        $0x00000001, DX
+	JNZ         superblock32
+	VZEROUPPER
+	RET
+
+// func mul4Tile2By2AVX2(w *byte, x *byte, y *float32, blocks int, ystride int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·mul4Tile2By2AVX2(SB), NOSPLIT, $0-40
+	MOVQ   y+16(FP), AX
+	MOVQ   ystride+32(FP), CX
+	MOVQ   w+0(FP), DX
+	MOVQ   x+8(FP), BX
+	MOVQ   blocks+24(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+block0:
+	VMOVDQU      (DX), Y4
+	VPBROADCASTD (BX), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 32(BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPBROADCASTD 64(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPBROADCASTD 96(BX), Y8
+	VPMADDUBSW   Y8, Y4, Y8
+	VMOVDQU      64(DX), Y4
+	VPBROADCASTD 4(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 36(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 68(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 100(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VMOVDQU      128(DX), Y4
+	VPBROADCASTD 8(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPBROADCASTD 40(BX), Y10
+	VPMADDUBSW   Y10, Y4, Y10
+	VPBROADCASTD 72(BX), Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPBROADCASTD 104(BX), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VMOVDQU      192(DX), Y4
+	VPBROADCASTD 12(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 44(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 76(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 108(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VMOVDQU      256(DX), Y4
+	VPBROADCASTD 16(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPBROADCASTD 48(BX), Y10
+	VPMADDUBSW   Y10, Y4, Y10
+	VPBROADCASTD 80(BX), Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPBROADCASTD 112(BX), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VMOVDQU      320(DX), Y4
+	VPBROADCASTD 20(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 52(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 84(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 116(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VMOVDQU      384(DX), Y4
+	VPBROADCASTD 24(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPBROADCASTD 56(BX), Y14
+	VPMADDUBSW   Y14, Y4, Y14
+	VPBROADCASTD 88(BX), Y15
+	VPMADDUBSW   Y15, Y4, Y15
+	VPBROADCASTD 120(BX), Y16
+	VPMADDUBSW   Y16, Y4, Y16
+	VMOVDQU      448(DX), Y4
+	VPBROADCASTD 28(BX), Y17
+	VPMADDUBSW   Y17, Y4, Y17
+	VPADDW       Y17, Y13, Y13
+	VPBROADCASTD 60(BX), Y17
+	VPMADDUBSW   Y17, Y4, Y17
+	VPADDW       Y17, Y14, Y14
+	VPBROADCASTD 92(BX), Y17
+	VPMADDUBSW   Y17, Y4, Y17
+	VPADDW       Y17, Y15, Y15
+	VPBROADCASTD 124(BX), Y17
+	VPMADDUBSW   Y17, Y4, Y17
+	VPADDW       Y17, Y16, Y16
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VPMADDWD     ones<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPMADDWD     ones<>+0(SB), Y15, Y15
+	VPADDD       Y15, Y11, Y11
+	VPMADDWD     ones<>+0(SB), Y16, Y16
+	VPADDD       Y16, Y12, Y12
+	VMOVUPS      512(DX), Y4
+	VMOVUPS      576(DX), Y13
+	VMOVUPS      640(DX), Y14
+	VMOVUPS      704(DX), Y15
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 128(BX), Y16
+	VMULPS       Y4, Y16, Y16
+	VFMADD231PS  Y5, Y16, Y0
+	VBROADCASTSS 160(BX), Y16
+	VFMADD231PS  Y16, Y13, Y0
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 132(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 164(BX), Y5
+	VFMADD231PS  Y5, Y13, Y1
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 136(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y7, Y5, Y2
+	VBROADCASTSS 168(BX), Y5
+	VFMADD231PS  Y5, Y13, Y2
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 140(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y8, Y5, Y3
+	VBROADCASTSS 172(BX), Y5
+	VFMADD231PS  Y5, Y13, Y3
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 128(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y9, Y4, Y0
+	VBROADCASTSS 176(BX), Y4
+	VFMADD231PS  Y4, Y15, Y0
+	VCVTDQ2PS    Y10, Y10
+	VBROADCASTSS 132(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y10, Y4, Y1
+	VBROADCASTSS 180(BX), Y4
+	VFMADD231PS  Y4, Y15, Y1
+	VCVTDQ2PS    Y11, Y11
+	VBROADCASTSS 136(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y11, Y4, Y2
+	VBROADCASTSS 184(BX), Y4
+	VFMADD231PS  Y4, Y15, Y2
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 140(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y12, Y4, Y3
+	VBROADCASTSS 188(BX), Y4
+	VFMADD231PS  Y4, Y15, Y3
+	ADDQ         $0x00000300, DX
+	ADDQ         $0x000000c0, BX
+	SUBQ         $0x00000001, SI
+	JNZ          block0
+	LEAQ         (AX), DX
+	VMOVUPS      Y0, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y1, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y2, (DX)
+	ADDQ         CX, DX
+	VMOVUPS      Y3, (DX)
+	MOVQ         w+0(FP), DX
+	MOVQ         x+8(FP), BX
+	MOVQ         blocks+24(FP), SI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+
+block32:
+	VMOVDQU      32(DX), Y4
+	VPBROADCASTD (BX), Y5
+	VPMADDUBSW   Y5, Y4, Y5
+	VPBROADCASTD 32(BX), Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPBROADCASTD 64(BX), Y7
+	VPMADDUBSW   Y7, Y4, Y7
+	VPBROADCASTD 96(BX), Y8
+	VPMADDUBSW   Y8, Y4, Y8
+	VMOVDQU      96(DX), Y4
+	VPBROADCASTD 4(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y5, Y5
+	VPBROADCASTD 36(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y6, Y6
+	VPBROADCASTD 68(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y7, Y7
+	VPBROADCASTD 100(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPADDW       Y9, Y8, Y8
+	VPMADDWD     ones<>+0(SB), Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VMOVDQU      160(DX), Y4
+	VPBROADCASTD 8(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPBROADCASTD 40(BX), Y10
+	VPMADDUBSW   Y10, Y4, Y10
+	VPBROADCASTD 72(BX), Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPBROADCASTD 104(BX), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VMOVDQU      224(DX), Y4
+	VPBROADCASTD 12(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 44(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 76(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 108(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VPADDD       Y9, Y5, Y5
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPADDD       Y10, Y6, Y6
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPADDD       Y11, Y7, Y7
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VPADDD       Y12, Y8, Y8
+	VMOVDQU      288(DX), Y4
+	VPBROADCASTD 16(BX), Y9
+	VPMADDUBSW   Y9, Y4, Y9
+	VPBROADCASTD 48(BX), Y10
+	VPMADDUBSW   Y10, Y4, Y10
+	VPBROADCASTD 80(BX), Y11
+	VPMADDUBSW   Y11, Y4, Y11
+	VPBROADCASTD 112(BX), Y12
+	VPMADDUBSW   Y12, Y4, Y12
+	VMOVDQU      352(DX), Y4
+	VPBROADCASTD 20(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y9, Y9
+	VPBROADCASTD 52(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y10, Y10
+	VPBROADCASTD 84(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y11, Y11
+	VPBROADCASTD 116(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPADDW       Y13, Y12, Y12
+	VPMADDWD     ones<>+0(SB), Y9, Y9
+	VPMADDWD     ones<>+0(SB), Y10, Y10
+	VPMADDWD     ones<>+0(SB), Y11, Y11
+	VPMADDWD     ones<>+0(SB), Y12, Y12
+	VMOVDQU      416(DX), Y4
+	VPBROADCASTD 24(BX), Y13
+	VPMADDUBSW   Y13, Y4, Y13
+	VPBROADCASTD 56(BX), Y14
+	VPMADDUBSW   Y14, Y4, Y14
+	VPBROADCASTD 88(BX), Y15
+	VPMADDUBSW   Y15, Y4, Y15
+	VPBROADCASTD 120(BX), Y16
+	VPMADDUBSW   Y16, Y4, Y16
+	VMOVDQU      480(DX), Y4
+	VPBROADCASTD 28(BX), Y17
+	VPMADDUBSW   Y17, Y4, Y17
+	VPADDW       Y17, Y13, Y13
+	VPBROADCASTD 60(BX), Y17
+	VPMADDUBSW   Y17, Y4, Y17
+	VPADDW       Y17, Y14, Y14
+	VPBROADCASTD 92(BX), Y17
+	VPMADDUBSW   Y17, Y4, Y17
+	VPADDW       Y17, Y15, Y15
+	VPBROADCASTD 124(BX), Y17
+	VPMADDUBSW   Y17, Y4, Y17
+	VPADDW       Y17, Y16, Y16
+	VPMADDWD     ones<>+0(SB), Y13, Y13
+	VPADDD       Y13, Y9, Y9
+	VPMADDWD     ones<>+0(SB), Y14, Y14
+	VPADDD       Y14, Y10, Y10
+	VPMADDWD     ones<>+0(SB), Y15, Y15
+	VPADDD       Y15, Y11, Y11
+	VPMADDWD     ones<>+0(SB), Y16, Y16
+	VPADDD       Y16, Y12, Y12
+	VMOVUPS      544(DX), Y4
+	VMOVUPS      608(DX), Y13
+	VMOVUPS      672(DX), Y14
+	VMOVUPS      736(DX), Y15
+	VCVTDQ2PS    Y5, Y5
+	VBROADCASTSS 128(BX), Y16
+	VMULPS       Y4, Y16, Y16
+	VFMADD231PS  Y5, Y16, Y0
+	VBROADCASTSS 160(BX), Y16
+	VFMADD231PS  Y16, Y13, Y0
+	VCVTDQ2PS    Y6, Y6
+	VBROADCASTSS 132(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y6, Y5, Y1
+	VBROADCASTSS 164(BX), Y5
+	VFMADD231PS  Y5, Y13, Y1
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 136(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y7, Y5, Y2
+	VBROADCASTSS 168(BX), Y5
+	VFMADD231PS  Y5, Y13, Y2
+	VCVTDQ2PS    Y8, Y8
+	VBROADCASTSS 140(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y8, Y5, Y3
+	VBROADCASTSS 172(BX), Y5
+	VFMADD231PS  Y5, Y13, Y3
+	VCVTDQ2PS    Y9, Y9
+	VBROADCASTSS 128(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y9, Y4, Y0
+	VBROADCASTSS 176(BX), Y4
+	VFMADD231PS  Y4, Y15, Y0
+	VCVTDQ2PS    Y10, Y10
+	VBROADCASTSS 132(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y10, Y4, Y1
+	VBROADCASTSS 180(BX), Y4
+	VFMADD231PS  Y4, Y15, Y1
+	VCVTDQ2PS    Y11, Y11
+	VBROADCASTSS 136(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y11, Y4, Y2
+	VBROADCASTSS 184(BX), Y4
+	VFMADD231PS  Y4, Y15, Y2
+	VCVTDQ2PS    Y12, Y12
+	VBROADCASTSS 140(BX), Y4
+	VMULPS       Y14, Y4, Y4
+	VFMADD231PS  Y12, Y4, Y3
+	VBROADCASTSS 188(BX), Y4
+	VFMADD231PS  Y4, Y15, Y3
+	ADDQ         $0x00000300, DX
+	ADDQ         $0x000000c0, BX
+	SUBQ         $0x00000001, SI
+	JNZ          block32
+	LEAQ         32(AX), AX
+	VMOVUPS      Y0, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y1, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y2, (AX)
+	ADDQ         CX, AX
+	VMOVUPS      Y3, (AX)
+	VZEROUPPER
+	RET
+
+// func mul1IQ4XSAVX2(w *byte, x *byte, y *float32, blocks int, tiles int, ystride int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·mul1IQ4XSAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ y+16(FP), CX
+	MOVQ tiles+32(FP), DX
+	MOVQ ystride+40(FP), BX
+
+tile:
+	MOVQ           AX, BX
+	MOVL           $0x0f0f0f0f, SI
+	VMOVD          SI, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 levels0<>+0(SB), Y1
+	MOVQ           x+8(FP), SI
+	VXORPS         Y2, Y2, Y2
+	MOVQ           blocks+24(FP), DI
+
+superblock0:
+	VCVTPH2PS (AX), Y3
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, R8
+
+block0:
+	VMOVDQU        16(AX), Y4
+	VPSRLW         $0x04, Y4, Y5
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPABSB         Y4, Y6
+	VPBROADCASTD   (SI), Y7
+	VPSIGNB        Y4, Y7, Y7
+	VPMADDUBSW     Y7, Y6, Y7
+	VPMADDWD       ones<>+0(SB), Y7, Y7
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y1, Y5
+	VPABSB         Y5, Y4
+	VPBROADCASTD   16(SI), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y4, Y6
+	VPMADDWD       ones<>+0(SB), Y6, Y6
+	VPADDD         Y6, Y7, Y7
+	VMOVDQU        80(AX), Y4
+	VPSRLW         $0x04, Y4, Y5
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPABSB         Y4, Y6
+	VPBROADCASTD   4(SI), Y8
+	VPSIGNB        Y4, Y8, Y8
+	VPMADDUBSW     Y8, Y6, Y8
+	VPMADDWD       ones<>+0(SB), Y8, Y8
+	VPADDD         Y8, Y7, Y7
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y1, Y5
+	VPABSB         Y5, Y4
+	VPBROADCASTD   20(SI), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y4, Y6
+	VPMADDWD       ones<>+0(SB), Y6, Y6
+	VPADDD         Y6, Y7, Y7
+	VMOVDQU        144(AX), Y4
+	VPSRLW         $0x04, Y4, Y5
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPABSB         Y4, Y6
+	VPBROADCASTD   8(SI), Y8
+	VPSIGNB        Y4, Y8, Y8
+	VPMADDUBSW     Y8, Y6, Y8
+	VPMADDWD       ones<>+0(SB), Y8, Y8
+	VPADDD         Y8, Y7, Y7
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y1, Y5
+	VPABSB         Y5, Y4
+	VPBROADCASTD   24(SI), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y4, Y6
+	VPMADDWD       ones<>+0(SB), Y6, Y6
+	VPADDD         Y6, Y7, Y7
+	VMOVDQU        208(AX), Y4
+	VPSRLW         $0x04, Y4, Y5
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPABSB         Y4, Y6
+	VPBROADCASTD   12(SI), Y8
+	VPSIGNB        Y4, Y8, Y8
+	VPMADDUBSW     Y8, Y6, Y8
+	VPMADDWD       ones<>+0(SB), Y8, Y8
+	VPADDD         Y8, Y7, Y7
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y1, Y5
+	VPABSB         Y5, Y4
+	VPBROADCASTD   28(SI), Y6
+	VPSIGNB        Y5, Y6, Y6
+	VPMADDUBSW     Y6, Y4, Y6
+	VPMADDWD       ones<>+0(SB), Y6, Y6
+	VPADDD         Y6, Y7, Y7
+	VPMOVSXBD      (AX), Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VCVTDQ2PS      Y7, Y7
+	VBROADCASTSS   32(SI), Y5
+	VMULPS         Y4, Y5, Y5
+	VFMADD231PS    Y7, Y5, Y2
+	ADDQ           $0x00000030, SI
+	ADDQ           $0x00000110, AX
+	SUBQ           $0x00000001, R8
+	JNZ            block0
+	SUBQ           $0x00000001, DI
+	JNZ            superblock0
+	LEAQ           (CX), AX
+	VMOVUPS        Y2, (AX)
+	MOVQ           BX, AX
+	MOVL           $0x0f0f0f0f, BX
+	VMOVD          BX, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 levels0<>+0(SB), Y1
+	MOVQ           x+8(FP), BX
+	VXORPS         Y2, Y2, Y2
+	MOVQ           blocks+24(FP), SI
+
+superblock32:
+	VCVTPH2PS 16(AX), Y3
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, DI
+
+block32:
+	VMOVDQU      48(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSHUFB      Y4, Y1, Y4
+	VPABSB       Y4, Y6
+	VPBROADCASTD (BX), Y7
+	VPSIGNB      Y4, Y7, Y7
+	VPMADDUBSW   Y7, Y6, Y7
+	VPMADDWD     ones<>+0(SB), Y7, Y7
+	VPAND        Y0, Y5, Y5
+	VPSHUFB      Y5, Y1, Y5
+	VPABSB       Y5, Y4
+	VPBROADCASTD 16(BX), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VMOVDQU      112(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSHUFB      Y4, Y1, Y4
+	VPABSB       Y4, Y6
+	VPBROADCASTD 4(BX), Y8
+	VPSIGNB      Y4, Y8, Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VPAND        Y0, Y5, Y5
+	VPSHUFB      Y5, Y1, Y5
+	VPABSB       Y5, Y4
+	VPBROADCASTD 20(BX), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VMOVDQU      176(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSHUFB      Y4, Y1, Y4
+	VPABSB       Y4, Y6
+	VPBROADCASTD 8(BX), Y8
+	VPSIGNB      Y4, Y8, Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VPAND        Y0, Y5, Y5
+	VPSHUFB      Y5, Y1, Y5
+	VPABSB       Y5, Y4
+	VPBROADCASTD 24(BX), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VMOVDQU      240(AX), Y4
+	VPSRLW       $0x04, Y4, Y5
+	VPAND        Y0, Y4, Y4
+	VPSHUFB      Y4, Y1, Y4
+	VPABSB       Y4, Y6
+	VPBROADCASTD 12(BX), Y8
+	VPSIGNB      Y4, Y8, Y8
+	VPMADDUBSW   Y8, Y6, Y8
+	VPMADDWD     ones<>+0(SB), Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VPAND        Y0, Y5, Y5
+	VPSHUFB      Y5, Y1, Y5
+	VPABSB       Y5, Y4
+	VPBROADCASTD 28(BX), Y6
+	VPSIGNB      Y5, Y6, Y6
+	VPMADDUBSW   Y6, Y4, Y6
+	VPMADDWD     ones<>+0(SB), Y6, Y6
+	VPADDD       Y6, Y7, Y7
+	VPMOVSXBD    8(AX), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VCVTDQ2PS    Y7, Y7
+	VBROADCASTSS 32(BX), Y5
+	VMULPS       Y4, Y5, Y5
+	VFMADD231PS  Y7, Y5, Y2
+	ADDQ         $0x00000030, BX
+	ADDQ         $0x00000110, AX
+	SUBQ         $0x00000001, DI
+	JNZ          block32
+	SUBQ         $0x00000001, SI
+	JNZ          superblock32
+	LEAQ         32(CX), BX
+	VMOVUPS      Y2, (BX)
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          tile
+	VZEROUPPER
+	RET
+
+// func unpackIQ4XSAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·unpackIQ4XSAVX2(SB), NOSPLIT, $0-24
+	MOVQ           w+8(FP), AX
+	MOVQ           AX, CX
+	MOVQ           dst+0(FP), DX
+	MOVL           $0x0f0f0f0f, BX
+	VMOVD          BX, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 levels0<>+0(SB), Y1
+	MOVQ           blocks+16(FP), BX
+
+superblock0:
+	VCVTPH2PS (AX), Y2
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, SI
+
+block0:
+	VMOVDQU        16(AX), Y3
+	VPSRLW         $0x04, Y3, Y4
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVDQU        Y3, (DX)
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VMOVDQU        Y4, 256(DX)
+	VMOVDQU        80(AX), Y3
+	VPSRLW         $0x04, Y3, Y4
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVDQU        Y3, 64(DX)
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VMOVDQU        Y4, 320(DX)
+	VMOVDQU        144(AX), Y3
+	VPSRLW         $0x04, Y3, Y4
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVDQU        Y3, 128(DX)
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VMOVDQU        Y4, 384(DX)
+	VMOVDQU        208(AX), Y3
+	VPSRLW         $0x04, Y3, Y4
+	VPAND          Y0, Y3, Y3
+	VPSHUFB        Y3, Y1, Y3
+	VMOVDQU        Y3, 192(DX)
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VMOVDQU        Y4, 448(DX)
+	VPMOVSXBD      (AX), Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVUPS        Y3, 512(DX)
+	ADDQ           $0x00000280, DX
+	ADDQ           $0x00000110, AX
+	SUBQ           $0x00000001, SI
+	JNZ            block0
+	SUBQ           $0x00000001, BX
+	JNZ            superblock0
+	MOVQ           CX, AX
+	MOVQ           dst+0(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 levels0<>+0(SB), Y1
+	MOVQ           blocks+16(FP), DX
+
+superblock32:
+	VCVTPH2PS 16(AX), Y2
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, BX
+
+block32:
+	VMOVDQU   48(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPSHUFB   Y3, Y1, Y3
+	VMOVDQU   Y3, 32(CX)
+	VPAND     Y0, Y4, Y4
+	VPSHUFB   Y4, Y1, Y4
+	VMOVDQU   Y4, 288(CX)
+	VMOVDQU   112(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPSHUFB   Y3, Y1, Y3
+	VMOVDQU   Y3, 96(CX)
+	VPAND     Y0, Y4, Y4
+	VPSHUFB   Y4, Y1, Y4
+	VMOVDQU   Y4, 352(CX)
+	VMOVDQU   176(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPSHUFB   Y3, Y1, Y3
+	VMOVDQU   Y3, 160(CX)
+	VPAND     Y0, Y4, Y4
+	VPSHUFB   Y4, Y1, Y4
+	VMOVDQU   Y4, 416(CX)
+	VMOVDQU   240(AX), Y3
+	VPSRLW    $0x04, Y3, Y4
+	VPAND     Y0, Y3, Y3
+	VPSHUFB   Y3, Y1, Y3
+	VMOVDQU   Y3, 224(CX)
+	VPAND     Y0, Y4, Y4
+	VPSHUFB   Y4, Y1, Y4
+	VMOVDQU   Y4, 480(CX)
+	VPMOVSXBD 8(AX), Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   Y3, 544(CX)
+	ADDQ      $0x00000280, CX
+	ADDQ      $0x00000110, AX
+	SUBQ      $0x00000001, BX
+	JNZ       block32
+	SUBQ      $0x00000001, DX
+	JNZ       superblock32
+	VZEROUPPER
+	RET
+
+// func floatsIQ4XSAVX2(dst *byte, w *byte, blocks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·floatsIQ4XSAVX2(SB), NOSPLIT, $0-24
+	MOVQ           w+8(FP), AX
+	MOVQ           AX, CX
+	MOVQ           dst+0(FP), DX
+	MOVL           $0x0f0f0f0f, BX
+	VMOVD          BX, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 levels0<>+0(SB), Y1
+	MOVL           $0x000000ff, BX
+	VMOVD          BX, X2
+	VPBROADCASTD   X2, Y2
+	MOVQ           blocks+16(FP), BX
+
+superblock0:
+	VCVTPH2PS (AX), Y2
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, SI
+
+block0:
+	VPMOVSXBD      (AX), Y3
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y2, Y3, Y3
+	VMOVDQU        16(AX), Y4
+	VPSRLW         $0x04, Y4, Y5
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPSLLD         $0x18, Y4, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y3, Y6, Y6
+	VMOVUPS        Y6, (DX)
+	VPSLLD         $0x10, Y4, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y3, Y6, Y6
+	VMOVUPS        Y6, 64(DX)
+	VPSLLD         $0x08, Y4, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y3, Y6, Y6
+	VMOVUPS        Y6, 128(DX)
+	VPSLLD         $0x00, Y4, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 192(DX)
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y1, Y5
+	VPSLLD         $0x18, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1024(DX)
+	VPSLLD         $0x10, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1088(DX)
+	VPSLLD         $0x08, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1152(DX)
+	VPSLLD         $0x00, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1216(DX)
+	VMOVDQU        80(AX), Y4
+	VPSRLW         $0x04, Y4, Y5
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPSLLD         $0x18, Y4, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y3, Y6, Y6
+	VMOVUPS        Y6, 256(DX)
+	VPSLLD         $0x10, Y4, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y3, Y6, Y6
+	VMOVUPS        Y6, 320(DX)
+	VPSLLD         $0x08, Y4, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y3, Y6, Y6
+	VMOVUPS        Y6, 384(DX)
+	VPSLLD         $0x00, Y4, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 448(DX)
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y1, Y5
+	VPSLLD         $0x18, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1280(DX)
+	VPSLLD         $0x10, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1344(DX)
+	VPSLLD         $0x08, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1408(DX)
+	VPSLLD         $0x00, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1472(DX)
+	VMOVDQU        144(AX), Y4
+	VPSRLW         $0x04, Y4, Y5
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPSLLD         $0x18, Y4, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y3, Y6, Y6
+	VMOVUPS        Y6, 512(DX)
+	VPSLLD         $0x10, Y4, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y3, Y6, Y6
+	VMOVUPS        Y6, 576(DX)
+	VPSLLD         $0x08, Y4, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y3, Y6, Y6
+	VMOVUPS        Y6, 640(DX)
+	VPSLLD         $0x00, Y4, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 704(DX)
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y1, Y5
+	VPSLLD         $0x18, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1536(DX)
+	VPSLLD         $0x10, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1600(DX)
+	VPSLLD         $0x08, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1664(DX)
+	VPSLLD         $0x00, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1728(DX)
+	VMOVDQU        208(AX), Y4
+	VPSRLW         $0x04, Y4, Y5
+	VPAND          Y0, Y4, Y4
+	VPSHUFB        Y4, Y1, Y4
+	VPSLLD         $0x18, Y4, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y3, Y6, Y6
+	VMOVUPS        Y6, 768(DX)
+	VPSLLD         $0x10, Y4, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y3, Y6, Y6
+	VMOVUPS        Y6, 832(DX)
+	VPSLLD         $0x08, Y4, Y6
+	VPSRAD         $0x18, Y6, Y6
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y3, Y6, Y6
+	VMOVUPS        Y6, 896(DX)
+	VPSLLD         $0x00, Y4, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 960(DX)
+	VPAND          Y0, Y5, Y5
+	VPSHUFB        Y5, Y1, Y5
+	VPSLLD         $0x18, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1792(DX)
+	VPSLLD         $0x10, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1856(DX)
+	VPSLLD         $0x08, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1920(DX)
+	VPSLLD         $0x00, Y5, Y4
+	VPSRAD         $0x18, Y4, Y4
+	VCVTDQ2PS      Y4, Y4
+	VMULPS         Y3, Y4, Y4
+	VMOVUPS        Y4, 1984(DX)
+	ADDQ           $0x00000800, DX
+	ADDQ           $0x00000110, AX
+	SUBQ           $0x00000001, SI
+	JNZ            block0
+	SUBQ           $0x00000001, BX
+	JNZ            superblock0
+	MOVQ           CX, AX
+	MOVQ           dst+0(FP), CX
+	MOVL           $0x0f0f0f0f, DX
+	VMOVD          DX, X0
+	VPBROADCASTD   X0, Y0
+	VBROADCASTI128 levels0<>+0(SB), Y1
+	MOVL           $0x000000ff, DX
+	VMOVD          DX, X2
+	VPBROADCASTD   X2, Y2
+	MOVQ           blocks+16(FP), DX
+
+superblock32:
+	VCVTPH2PS 16(AX), Y2
+	ADDQ      $0x00000020, AX
+	MOVQ      $0x00000008, BX
+
+block32:
+	VPMOVSXBD 8(AX), Y3
+	VCVTDQ2PS Y3, Y3
+	VMULPS    Y2, Y3, Y3
+	VMOVDQU   48(AX), Y4
+	VPSRLW    $0x04, Y4, Y5
+	VPAND     Y0, Y4, Y4
+	VPSHUFB   Y4, Y1, Y4
+	VPSLLD    $0x18, Y4, Y6
+	VPSRAD    $0x18, Y6, Y6
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y3, Y6, Y6
+	VMOVUPS   Y6, 32(CX)
+	VPSLLD    $0x10, Y4, Y6
+	VPSRAD    $0x18, Y6, Y6
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y3, Y6, Y6
+	VMOVUPS   Y6, 96(CX)
+	VPSLLD    $0x08, Y4, Y6
+	VPSRAD    $0x18, Y6, Y6
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y3, Y6, Y6
+	VMOVUPS   Y6, 160(CX)
+	VPSLLD    $0x00, Y4, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 224(CX)
+	VPAND     Y0, Y5, Y5
+	VPSHUFB   Y5, Y1, Y5
+	VPSLLD    $0x18, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1056(CX)
+	VPSLLD    $0x10, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1120(CX)
+	VPSLLD    $0x08, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1184(CX)
+	VPSLLD    $0x00, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1248(CX)
+	VMOVDQU   112(AX), Y4
+	VPSRLW    $0x04, Y4, Y5
+	VPAND     Y0, Y4, Y4
+	VPSHUFB   Y4, Y1, Y4
+	VPSLLD    $0x18, Y4, Y6
+	VPSRAD    $0x18, Y6, Y6
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y3, Y6, Y6
+	VMOVUPS   Y6, 288(CX)
+	VPSLLD    $0x10, Y4, Y6
+	VPSRAD    $0x18, Y6, Y6
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y3, Y6, Y6
+	VMOVUPS   Y6, 352(CX)
+	VPSLLD    $0x08, Y4, Y6
+	VPSRAD    $0x18, Y6, Y6
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y3, Y6, Y6
+	VMOVUPS   Y6, 416(CX)
+	VPSLLD    $0x00, Y4, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 480(CX)
+	VPAND     Y0, Y5, Y5
+	VPSHUFB   Y5, Y1, Y5
+	VPSLLD    $0x18, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1312(CX)
+	VPSLLD    $0x10, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1376(CX)
+	VPSLLD    $0x08, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1440(CX)
+	VPSLLD    $0x00, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1504(CX)
+	VMOVDQU   176(AX), Y4
+	VPSRLW    $0x04, Y4, Y5
+	VPAND     Y0, Y4, Y4
+	VPSHUFB   Y4, Y1, Y4
+	VPSLLD    $0x18, Y4, Y6
+	VPSRAD    $0x18, Y6, Y6
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y3, Y6, Y6
+	VMOVUPS   Y6, 544(CX)
+	VPSLLD    $0x10, Y4, Y6
+	VPSRAD    $0x18, Y6, Y6
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y3, Y6, Y6
+	VMOVUPS   Y6, 608(CX)
+	VPSLLD    $0x08, Y4, Y6
+	VPSRAD    $0x18, Y6, Y6
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y3, Y6, Y6
+	VMOVUPS   Y6, 672(CX)
+	VPSLLD    $0x00, Y4, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 736(CX)
+	VPAND     Y0, Y5, Y5
+	VPSHUFB   Y5, Y1, Y5
+	VPSLLD    $0x18, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1568(CX)
+	VPSLLD    $0x10, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1632(CX)
+	VPSLLD    $0x08, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1696(CX)
+	VPSLLD    $0x00, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1760(CX)
+	VMOVDQU   240(AX), Y4
+	VPSRLW    $0x04, Y4, Y5
+	VPAND     Y0, Y4, Y4
+	VPSHUFB   Y4, Y1, Y4
+	VPSLLD    $0x18, Y4, Y6
+	VPSRAD    $0x18, Y6, Y6
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y3, Y6, Y6
+	VMOVUPS   Y6, 800(CX)
+	VPSLLD    $0x10, Y4, Y6
+	VPSRAD    $0x18, Y6, Y6
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y3, Y6, Y6
+	VMOVUPS   Y6, 864(CX)
+	VPSLLD    $0x08, Y4, Y6
+	VPSRAD    $0x18, Y6, Y6
+	VCVTDQ2PS Y6, Y6
+	VMULPS    Y3, Y6, Y6
+	VMOVUPS   Y6, 928(CX)
+	VPSLLD    $0x00, Y4, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 992(CX)
+	VPAND     Y0, Y5, Y5
+	VPSHUFB   Y5, Y1, Y5
+	VPSLLD    $0x18, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1824(CX)
+	VPSLLD    $0x10, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1888(CX)
+	VPSLLD    $0x08, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 1952(CX)
+	VPSLLD    $0x00, Y5, Y4
+	VPSRAD    $0x18, Y4, Y4
+	VCVTDQ2PS Y4, Y4
+	VMULPS    Y3, Y4, Y4
+	VMOVUPS   Y4, 2016(CX)
+	ADDQ      $0x00000800, CX
+	ADDQ      $0x00000110, AX
+	SUBQ      $0x00000001, BX
+	JNZ       block32
+	SUBQ      $0x00000001, DX
+	JNZ       superblock32
 	VZEROUPPER
 	RET

@@ -40,10 +40,6 @@ func TestFloatKernels(t *testing.T) {
 				}
 			}
 			near("dot", k.dot(a, b), dotGeneric(a, b))
-			half := gguf.Quantize(gguf.F16, a)
-			near("dotHalf", k.dotHalf(half, b), dotHalfGeneric(half, b))
-			bf := gguf.Quantize(gguf.BF16, a)
-			near("dotBF16", k.dotBF16(bf, b), dotBF16Generic(bf, b))
 
 			y, want := slices.Clone(b), slices.Clone(b)
 			k.axpy(y, 1.5, a)
@@ -67,9 +63,12 @@ func TestFloatKernels(t *testing.T) {
 	})
 }
 
-// Quantised activations are the same to the bit at every level: decode may not depend on it.
+// Activations are rounded to the same bits at every level, in panels of every size.
 func TestQuantise(t *testing.T) {
 	eachLevel(t, func(t *testing.T, k *kernels) {
+		if k.quantise == nil {
+			return // the twin itself
+		}
 		r := rand.New(rand.NewPCG(3, 4))
 		x := floats32(r, 32*20)
 		clear(x[32:64])             // a group of zeros
@@ -79,12 +78,15 @@ func TestQuantise(t *testing.T) {
 			x[128+i] = float32(i) + 0.5
 		}
 		x[159] = 127
-		q, ds := make([]int8, len(x)), make([]float32, len(x)/16)
-		qw, dsw := slices.Clone(q), slices.Clone(ds)
-		k.quantise(q, ds, x)
-		quantiseGeneric(qw, dsw, x)
-		if !slices.Equal(q, qw) || !slices.Equal(ds, dsw) {
-			t.Errorf("differs:\n%v\n%v", ds, dsw)
+		for _, m := range []int{1, 4, 8, 16} {
+			got, want := panel{make([]byte, panelBytes(m, len(x))), m}, panel{make([]byte, panelBytes(m, len(x))), m}
+			for i := range m {
+				k.quantise(got, i, x)
+				quantiseGeneric(want, i, x)
+			}
+			if !slices.Equal(got.data, want.data) {
+				t.Errorf("panel of %d rows differs", m)
+			}
 		}
 	})
 }
@@ -116,20 +118,79 @@ func TestUnpack(t *testing.T) {
 	}
 }
 
-// Products of quantised rows with quantised activations, against the unpacked row: only the order of f32 sums differs.
-func TestDotQ(t *testing.T) {
+// A packed matrix times rows of activations, against rows as the file holds them: only the order of f32 sums differs. Rows and columns end inside
+// tiles, panels and superblocks' loops.
+func TestProducts(t *testing.T) {
 	eachLevel(t, func(t *testing.T, k *kernels) {
-		r := rand.New(rand.NewPCG(7, 8))
-		for typ, dot := range k.dotQ {
-			for _, blocks := range []int{1, 2, 3, 18, 48} {
-				cols := 32 * blocks
-				w := &weight{typ: typ, rows: 1, cols: cols, rowBytes: typ.RowBytes(cols), data: gguf.Quantize(typ, floats32(r, cols))}
-				q, ds := make([]int8, cols), make([]float32, 2*blocks)
-				k.quantise(q, ds, floats32(r, cols))
-				u, d, m, group := w.unpackRow(0, &scratch{})
-				got, want := dot(w.row(0), q, ds), dotUnpacked(u, d, m, group, q, ds)
-				if math.Abs(float64(got-want)) > 2e-5*math.Sqrt(float64(cols)) {
-					t.Errorf("%v of %d: %g, want %g", typ, cols, got, want)
+		if !k.packs() {
+			return
+		}
+		for _, f32 := range []bool{false, true} {
+			c, err := New(Options{Level: k.name, Threads: 2, F32: f32})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			plain, err := New(Options{Level: "generic", F32: f32})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer plain.Close()
+			for _, noRepack := range []bool{false, true} {
+				c.opt.NoRepack = noRepack
+				r := rand.New(rand.NewPCG(7, 8))
+				for _, typ := range gguf.Types() {
+					for _, rows := range []int{16, 70} {
+						cols := 512
+						if typ.BlockSize() < 256 {
+							cols += 96
+						}
+						tensor := gguf.Tensor{Name: "w", Type: typ, Shape: []int{cols, rows}, Data: synth.Rows(r, typ, cols, rows, 1)}
+						w, err := c.Upload(tensor)
+						if err != nil {
+							t.Fatal(err)
+						}
+						pw, err := plain.Upload(tensor)
+						if err != nil {
+							t.Fatal(err)
+						}
+						for _, n := range []int{1, 2, 4, 5, 17, 33} {
+							x := floats32(r, n*cols)
+							got, want := make([]float32, n*rows), make([]float32, n*rows)
+							c.multiply(x, n, product{y: got, w: w.(*weight)})
+							plain.multiply(x, n, product{y: want, w: pw.(*weight)})
+							for i := range want {
+								if d := math.Abs(float64(got[i] - want[i])); d > 3e-4*math.Sqrt(float64(cols)) || math.IsNaN(d) {
+									t.Fatalf("%v, %d×%d, %d rows of activations, f32 %v, in place %v: %g at %d, want %g", typ, rows, cols, n, f32, noRepack, got[i], i, want[i])
+								}
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// What is packed is what the file holds: unpacked again, quants, scales and minima are those of the rows, to the bit where the level keeps them apart.
+func TestUnpackTile(t *testing.T) {
+	eachLevel(t, func(t *testing.T, k *kernels) {
+		r := rand.New(rand.NewPCG(9, 10))
+		for typ := range k.matrices {
+			cols := 512
+			w := &weight{typ: typ, rows: tileRows, cols: cols, rowBytes: typ.RowBytes(cols), data: synth.Rows(r, typ, cols, tileRows, 1), parts: 1}
+			tile := make([]byte, tileBytes(typ, cols))
+			packTile(tile, w, 0, &scratch{})
+			columns := make([]byte, 4*tileRows*cols)
+			k.matrices[typ].floats(&columns[0], &tile[0], cols/max(32, typ.BlockSize()))
+			f := asFloats(columns)
+			for row := range tileRows {
+				u, d, m, group := w.unpackRow(row, &scratch{})
+				for c := range cols {
+					want := d[c/group]*float32(u[c]) + m[c/group]
+					if got := f[c*tileRows+row]; math.Abs(float64(got-want)) > 2e-5*float64(1+256*float32(math.Abs(float64(d[c/group])))) {
+						t.Fatalf("%v row %d column %d: %g, want %g", typ, row, c, got, want)
+					}
 				}
 			}
 		}

@@ -1,58 +1,46 @@
 package cpu
 
 import (
+	"unsafe"
+
 	"mustafar/backend"
 	"mustafar/gguf"
 )
 
-// activations are the rows of x that a product reads: as they are, and rounded to int8 where a weight's type wants that.
-type activations struct {
-	x       []float32
-	n, cols int
-	q       []int8    // (n, cols)
-	ds      []float32 // (n, cols/32) of {d, d·Σq}
-}
-
-func (a *activations) row(i int) []float32 { return a.x[i*a.cols:][:a.cols] }
-
-func (a *activations) quantised(i int) ([]int8, []float32) {
-	g := a.cols / 32
-	return a.q[i*a.cols:][:a.cols], a.ds[2*i*g:][:2*g]
-}
-
-// set takes n rows of x; quantise says whether any weight wants them in int8.
-func (a *activations) set(c *CPU, x []float32, n, cols int, quantise bool) {
-	a.x, a.n, a.cols = x, n, cols
-	if !quantise {
-		return
-	}
-	a.q, a.ds = grow(&a.q, n*cols), grow(&a.ds, n*cols/16)
-	for i := range n {
-		q, ds := a.quantised(i)
-		c.k.quantise(q, ds, a.row(i))
-	}
-}
-
-// matmulJob is a MatMul cut into chunks of weight rows.
+// matmulJob is a MatMul cut into chunks of weight tiles; products with the same input share its rounded form.
 type matmulJob struct {
-	c    *CPU
-	outs []product
+	c       *CPU
+	outs    []product
+	x       []float32 // (n, cols)
+	n, cols int
+	panels  []rowPanel // x rounded to int8
+	direct  bool       // one panel that kernels multiply with packed tiles
+	bytes   []byte     // of the panels
 }
 
+// product is one output of a MatMul.
 type product struct {
 	y     []float32
 	w     *weight
-	per   int // rows of w in a chunk
 	first int // number of its first chunk
+	per   int // tiles of w in a chunk
+	cuts  int // chunks that its tiles make; with more panels than fit the cache, there are as many again
 }
 
-// chunkWork is how much of a product a chunk does, in multiplications: 5 to 20 µs for one thread.
-const chunkWork = 256 << 10
-
-// quantised reports whether products with w round the activations to int8.
-func (c *CPU) quantised(w *weight) bool {
-	return !c.opt.F32 && w.typ != gguf.F32 && w.typ != gguf.F16 && w.typ != gguf.BF16
+// rowPanel is the panel of rows [lo, lo+n) of the input.
+type rowPanel struct {
+	panel
+	lo, n int
 }
+
+const (
+	// chunkBytes is the packed weights of a chunk where few rows are multiplied and memory is what takes time: about 5 µs.
+	chunkBytes = 96 << 10
+	// chunkWork is the multiplications of a chunk otherwise.
+	chunkWork = 2 << 20
+	// panelCache is how many bytes of panels stay in a core's second cache while tiles pass.
+	panelCache = 640 << 10
+)
 
 // MatMul writes x·Wᵀ to each of outs.
 func (c *CPU) MatMul(x backend.Tensor, outs []backend.Out) {
@@ -75,17 +63,115 @@ func (c *CPU) multiply(x []float32, n int, outs ...product) {
 // multiplyAll runs the products that c.mm.outs names, in one hand-over.
 func (c *CPU) multiplyAll(x []float32, n, cols int) {
 	j := &c.mm
-	j.c = c
-	chunks, quantise := 0, false
-	for i := range j.outs {
-		o := &j.outs[i]
-		o.per = max(1, chunkWork/(cols*max(1, n)))
-		o.first = chunks
-		chunks += (o.w.rows + o.per - 1) / o.per
+	j.c, j.x, j.n, j.cols = c, x, n, cols
+	quantise := false
+	for _, o := range j.outs {
 		quantise = quantise || c.quantised(o.w)
 	}
-	c.acts.set(c, x, n, cols, quantise)
+	if quantise {
+		j.quantise()
+	}
+	chunks := 0
+	for i := range j.outs {
+		o := &j.outs[i]
+		o.first = chunks
+		if n <= 4 {
+			o.per = max(1, chunkBytes/max(1, tileBytes(o.w.typ, cols)))
+		} else {
+			o.per = max(1, chunkWork/(tileRows*cols*n))
+		}
+		o.cuts = (o.w.tileCount() + o.per - 1) / o.per
+		chunks += o.cuts * j.rounds()
+	}
 	c.pool.run(j, chunks)
+}
+
+// quantised reports whether products with w round the activations to int8.
+func (c *CPU) quantised(w *weight) bool {
+	return !c.opt.F32 && w.typ != gguf.F32 && w.typ != gguf.F16 && w.typ != gguf.BF16
+}
+
+// quantise rounds x into panels. The sizes of panels do not change a sum.
+func (j *matmulJob) quantise() {
+	direct, unpacked := panelSizes(j.c.k)
+	sizes := direct
+	j.direct = j.n <= direct[len(direct)-1]
+	if !j.direct {
+		sizes = unpacked
+	}
+	most := sizes[len(sizes)-1]
+	j.panels = j.panels[:0]
+	at := 0
+	for lo := 0; lo < j.n; {
+		n := min(most, j.n-lo)
+		m := most
+		for _, size := range sizes {
+			if size >= n {
+				m = size
+				break
+			}
+		}
+		j.panels = append(j.panels, rowPanel{panel{m: m}, lo, n})
+		at += panelBytes(m, j.cols)
+		lo += n
+	}
+	bytes := grow(&j.bytes, at)
+	for i := range j.panels {
+		p := &j.panels[i]
+		size := panelBytes(p.m, j.cols)
+		p.data, bytes = bytes[:size:size], bytes[size:]
+	}
+	if j.n < 8 {
+		for i := range j.panels {
+			j.roundPanel(i)
+		}
+		return
+	}
+	j.c.pool.run((*quantiseJob)(j), len(j.panels))
+}
+
+// quantiseJob is the rounding of a matmulJob's input, a panel a chunk.
+type quantiseJob matmulJob
+
+func (j *quantiseJob) do(chunk, _ int) { (*matmulJob)(j).roundPanel(chunk) }
+
+func (j *matmulJob) roundPanel(i int) {
+	p := j.panels[i]
+	round := j.c.k.quantise
+	if round == nil {
+		round = quantiseGeneric
+	}
+	if p.n < p.m { // nobody reads the rows that are not there, but what is in them must not make arithmetic slow
+		for b := range j.cols / 32 {
+			clear(p.data[48*p.m*b:][:48*p.m])
+		}
+	}
+	for r := range p.n {
+		round(p.panel, r, j.x[(p.lo+r)*j.cols:][:j.cols])
+	}
+}
+
+// panelSizes are the rows of panels that a level's kernels take, rising.
+func panelSizes(k *kernels) (direct, unpacked []int) {
+	switch {
+	case !k.packs():
+		return []int{1}, []int{1}
+	case k.matrices[gguf.Q4_0].direct[4] != nil:
+		return []int{1, 4}, []int{8, 16}
+	default:
+		return []int{1}, []int{4}
+	}
+}
+
+// rounds is how often the tiles pass: once for as many rows as stay in the cache.
+func (j *matmulJob) rounds() int {
+	rows := j.rowsAtOnce()
+	return (j.n + rows - 1) / rows
+}
+
+// rowsAtOnce is a multiple of every panel's size.
+func (j *matmulJob) rowsAtOnce() int {
+	return max(1, panelCache/panelBytes(16, j.cols)) * 16
 }
 
 func (j *matmulJob) do(chunk, worker int) {
@@ -94,44 +180,139 @@ func (j *matmulJob) do(chunk, worker int) {
 		i--
 	}
 	o := &j.outs[i]
-	lo := (chunk - o.first) * o.per
-	for r := lo; r < min(lo+o.per, o.w.rows); r++ {
-		j.c.productRow(o.y[r:], o.w, r, &j.c.acts, &j.c.scratch[worker])
+	chunk -= o.first
+	lo := chunk % o.cuts * o.per
+	hi := min(lo+o.per, o.w.tileCount())
+	round, rows := chunk/o.cuts, j.rowsAtOnce()
+	from, to := round*rows, min((round+1)*rows, j.n)
+	s := &j.c.scratch[worker]
+	switch {
+	case !j.c.k.packs():
+		j.plain(o, lo*tileRows, min(hi*tileRows, o.w.rows), from, to, s)
+	case !j.c.quantised(o.w):
+		j.floats(o, lo, hi, from, to, s)
+	case j.direct:
+		j.packedTiles(o, lo, hi, s)
+	default:
+		j.unpackedTiles(o, lo, hi, from, to, s)
 	}
 }
 
-// productRow writes the products of weight row r with all rows of the activations, w.rows apart.
-func (c *CPU) productRow(y []float32, w *weight, r int, a *activations, s *scratch) {
-	switch {
-	case w.typ == gguf.F32:
-		for i := range a.n {
-			y[i*w.rows] = c.k.dot(asFloats(w.row(r)), a.row(i))
+// packedTiles multiplies tiles [lo, hi) with the only panel.
+func (j *matmulJob) packedTiles(o *product, lo, hi int, s *scratch) {
+	p := j.panels[0]
+	mul := j.c.k.matrices[o.w.typ].direct[p.m]
+	blocks := j.cols / max(32, o.w.typ.BlockSize())
+	whole := hi
+	if p.n < p.m {
+		whole = lo
+	} else if hi*tileRows > o.w.rows {
+		whole--
+	}
+	if o.w.tiles != nil && whole > lo {
+		mul(&o.w.tiles[lo*o.w.tile], &p.data[0], &o.y[lo*tileRows], blocks, whole-lo, 4*o.w.rows)
+		lo = whole
+	}
+	for t := lo; t < hi; t++ {
+		out := newOutput(o, t, p.lo, p.n, p.m, s)
+		mul(&o.w.tileAt(t, s)[0], &p.data[0], out.first, blocks, 1, out.stride)
+		out.copy()
+	}
+}
+
+// unpackedTiles multiplies tiles [lo, hi) with the panels of rows [from, to).
+func (j *matmulJob) unpackedTiles(o *product, lo, hi, from, to int, s *scratch) {
+	k := j.c.k.matrices[o.w.typ]
+	u := grow(&s.unpacked, j.cols/32*unpackedBlock)
+	for t := lo; t < hi; t++ {
+		k.unpack(&u[0], &o.w.tileAt(t, s)[0], j.cols/max(32, o.w.typ.BlockSize()))
+		for _, p := range j.panels {
+			if p.lo < from || p.lo >= to {
+				continue
+			}
+			out := newOutput(o, t, p.lo, p.n, p.m, s)
+			k.unpacked[p.m](&u[0], &p.data[0], out.first, j.cols/32, out.stride)
+			out.copy()
 		}
-	case w.typ == gguf.F16:
-		for i := range a.n {
-			y[i*w.rows] = c.k.dotHalf(w.row(r), a.row(i))
+	}
+}
+
+// unpackedBlock is the room of a block of an unpacked tile: 8 × 64 bytes of quants, scales and minima of two groups.
+const unpackedBlock = 512 + 2*128
+
+// floatSizes are the rows that float kernels take, falling, so that any number is made of them without a rest.
+var floatSizes = []int{16, 8, 4, 1}
+
+// floats multiplies tiles [lo, hi), as columns of numbers, with rows [from, to) of f32.
+func (j *matmulJob) floats(o *product, lo, hi, from, to int, s *scratch) {
+	typ := o.w.typ
+	quantised := typ.BlockSize() > 1
+	if quantised {
+		typ = gguf.F32
+	}
+	size, kernels := typ.BlockBytes(), j.c.k.floats[typ]
+	for t := lo; t < hi; t++ {
+		tile := o.w.tileAt(t, s)
+		if quantised {
+			columns := grow(&s.columns, 4*tileRows*j.cols)
+			j.c.k.matrices[o.w.typ].floats(&columns[0], &tile[0], j.cols/max(32, o.w.typ.BlockSize()))
+			tile = columns
 		}
-	case w.typ == gguf.BF16:
-		for i := range a.n {
-			y[i*w.rows] = c.k.dotBF16(w.row(r), a.row(i))
+		for r := from; r < to; {
+			for _, m := range floatSizes {
+				if mul := kernels[m]; mul != nil && r+m <= to {
+					out := newOutput(o, t, r, m, m, s)
+					mul(&tile[0], (*byte)(unsafe.Pointer(&j.x[r*j.cols])), out.first, j.cols, tileRows*size, 4*j.cols, out.stride)
+					out.copy()
+					r += m
+					break
+				}
+			}
 		}
-	case c.opt.F32:
-		row := grow(&s.row, w.cols)
-		c.dequantiseRow(row, w, r, s)
-		for i := range a.n {
-			y[i*w.rows] = c.k.dot(row, a.row(i))
+	}
+}
+
+// output is where a kernel writes m rows of 16 numbers: in place, or, where rows or columns of it are not there, beside it to be copied.
+type output struct {
+	first      *float32
+	stride     int // bytes
+	beside     []float32
+	y          []float32
+	rows, cols int // to copy
+	width      int // of y
+}
+
+func newOutput(o *product, tile, row, n, m int, s *scratch) output {
+	width, at := o.w.rows, tile*tileRows
+	y := o.y[row*width+at:]
+	if n == m && at+tileRows <= width {
+		return output{first: &y[0], stride: 4 * width}
+	}
+	beside := grow(&s.beside, m*tileRows)
+	return output{first: &beside[0], stride: 4 * tileRows, beside: beside, y: y, rows: n, cols: min(tileRows, width-at), width: width}
+}
+
+func (o output) copy() {
+	for r := range o.rows {
+		copy(o.y[r*o.width:][:o.cols], o.beside[r*tileRows:])
+	}
+}
+
+// plain multiplies weight rows [lo, hi) as the file holds them: the twin of all of the above.
+func (j *matmulJob) plain(o *product, lo, hi, from, to int, s *scratch) {
+	w := o.w
+	for r := lo; r < hi; r++ {
+		if !j.c.quantised(w) {
+			row := grow(&s.row, w.cols)
+			j.c.dequantiseRow(row, w, r, s)
+			for i := from; i < to; i++ {
+				o.y[i*w.rows+r] = dotGeneric(row, j.x[i*j.cols:][:j.cols])
+			}
+			continue
 		}
-	case c.k.dotQ[w.typ] != nil:
-		dot := c.k.dotQ[w.typ]
-		for i := range a.n {
-			q, ds := a.quantised(i)
-			y[i*w.rows] = dot(w.row(r), q, ds)
-		}
-	default:
 		u, d, m, group := w.unpackRow(r, s)
-		for i := range a.n {
-			q, ds := a.quantised(i)
-			y[i*w.rows] = dotUnpacked(u, d, m, group, q, ds)
+		for i := from; i < to; i++ {
+			o.y[i*w.rows+r] = dotUnpacked(u, d, m, group, j.panels[i].panel)
 		}
 	}
 }

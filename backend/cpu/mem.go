@@ -87,3 +87,20 @@ func (a *arena) bytes() int64 {
 	defer a.mu.Unlock()
 	return int64(len(a.slabs)) * int64(a.size*a.per)
 }
+
+// bump hands out memory that is never given back one by one.
+type bump struct{ rest []byte }
+
+// bumpBytes is what is taken from the system at once: many huge pages.
+const bumpBytes = 32 << 20
+
+// take returns n bytes, zeroed, at a multiple of 64.
+func (b *bump) take(n int) []byte {
+	size := roundUp(n, 64)
+	if size > len(b.rest) {
+		b.rest = newSlab(max(size, bumpBytes)).data
+	}
+	out := b.rest[:n:n]
+	b.rest = b.rest[size:]
+	return out
+}

@@ -91,25 +91,22 @@ func unpackIQ4NL(b []byte, u []uint8, d, m []float32) {
 	d[0] = half(b)
 	m[0] = -128 * d[0]
 	nibbles(u, b[2:])
-	for i := range u[:32] {
-		u[i] = iq4Levels[u[i]]
-	}
 }
 
 // unpackIQ4XS: d, 4 high bits pairs of 8 scales in two bytes, 8 low halves in four, 8 × 16 bytes of nibbles.
 func unpackIQ4XS(b []byte, u []uint8, d, m []float32) {
 	scale := half(b)
-	high := binary.LittleEndian.Uint16(b[2:])
 	for g := range 8 {
-		low := b[4+g/2] >> (4 * (g & 1)) & 15
-		sc := int(low|uint8(high>>(2*g)&3)<<4) - 32
-		d[g] = scale * float32(sc)
+		d[g] = scale * float32(scaleIQ4(b, g))
 		m[g] = -128 * d[g]
 		nibbles(u[32*g:], b[8+16*g:])
 	}
-	for i := range u[:256] {
-		u[i] = iq4Levels[u[i]]
-	}
+}
+
+// scaleIQ4 is scale g of an IQ4_XS block.
+func scaleIQ4(b []byte, g int) int8 {
+	low, high := b[4+g/2]>>(4*(g&1))&15, b[2+g/4]>>(2*(g%4))&3
+	return int8(low|high<<4) - 32
 }
 
 // unpackQ2K: 16 bytes of scale (low half) and min (high half), 64 bytes of 2-bit quants, d, dmin.
@@ -128,15 +125,19 @@ func unpackQ2K(b []byte, u []uint8, d, m []float32) {
 func unpackQ3K(b []byte, u []uint8, d, m []float32) {
 	scale := half(b[108:])
 	for g := range 16 {
-		low := b[96+g%8] >> (4 * (g / 8)) & 15
-		high := b[104+g%4] >> (2 * (g / 4)) & 3
-		d[g] = scale * float32(int(low|high<<4)-32)
+		d[g] = scale * float32(scale3(b, g))
 		m[g] = -4 * d[g]
 	}
 	for i := range u[:256] {
 		third := b[i%32] >> (i / 32) & 1
 		u[i] = b[32+i/128*32+i%32]>>(2*(i/32%4))&3 | third<<2
 	}
+}
+
+// scale3 is scale g of a Q3_K block.
+func scale3(b []byte, g int) int8 {
+	low, high := b[96+g%8]>>(4*(g/8))&15, b[104+g%4]>>(2*(g/4))&3
+	return int8(low|high<<4) - 32
 }
 
 // scaleMin6 unpacks scale and min g of the 12 bytes that hold eight 6-bit pairs.

@@ -17,24 +17,20 @@ func loop(name string, n reg.GPVirtual, step int, body func()) {
 	JNZ(LabelRef(name))
 }
 
-// dotLike is Σ a·b with a loaded by load from size bytes an element: n elements, a multiple of unroll registers.
-func (l level) dotLike(name, doc string, size int, load func(a Mem, dst reg.VecVirtual)) {
-	TEXT(name+l.suffix, NOSPLIT, "func(a, b *byte, n int) float32")
+// dot: Σ a·b.
+func (l level) dot() {
+	TEXT("dot"+l.suffix, NOSPLIT, "func(a, b *float32, n int) float32")
 	Pragma("noescape")
-	Doc(doc)
+	Doc("Σ a·b; n a multiple of 64.")
 	a, b, n := Mem{Base: Load(Param("a"), GP64())}, Mem{Base: Load(Param("b"), GP64())}, Load(Param("n"), GP64()).(reg.GPVirtual)
-	var sums [unroll]reg.VecVirtual
-	for i := range sums {
-		sums[i] = l.vec()
-		zero(sums[i])
-	}
+	sums := l.zeros(unroll)
 	loop("loop", n, unroll*l.lanes(), func() {
 		for i, sum := range sums {
 			x := l.vec()
-			load(a.Offset(i*l.lanes()*size), x)
+			VMOVUPS(a.Offset(i*l.bytes), x)
 			VFMADD231PS(b.Offset(i*l.bytes), x, sum)
 		}
-		ADDQ(U32(unroll*l.lanes()*size), a.Base)
+		ADDQ(U32(unroll*l.bytes), a.Base)
 		ADDQ(U32(unroll*l.bytes), b.Base)
 	})
 	VADDPS(sums[0], sums[1], sums[0])
@@ -43,21 +39,6 @@ func (l level) dotLike(name, doc string, size int, load func(a Mem, dst reg.VecV
 	Store(sumLanes(sums[0]), ReturnIndex(0))
 	VZEROUPPER()
 	RET()
-}
-
-func (l level) dot() {
-	l.dotLike("dot", "Σ a·b of f32; n a multiple of 64.", 4, func(a Mem, dst reg.VecVirtual) { VMOVUPS(a, dst) })
-}
-
-func (l level) dotHalf() {
-	l.dotLike("dotHalf", "Σ a·b, a fp16 and b f32; n a multiple of 64.", 2, func(a Mem, dst reg.VecVirtual) { VCVTPH2PS(a, dst) })
-}
-
-func (l level) dotBF16() {
-	l.dotLike("dotBF16", "Σ a·b, a bf16 and b f32; n a multiple of 64.", 2, func(a Mem, dst reg.VecVirtual) {
-		VPMOVZXWD(a, dst)
-		VPSLLD(Imm(16), dst, dst)
-	})
 }
 
 // axpy: y += p·x.

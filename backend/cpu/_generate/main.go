@@ -2,6 +2,8 @@
 package main
 
 import (
+	"log"
+
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -32,23 +34,48 @@ func (l level) lanes() int { return l.bytes / 4 }
 
 func main() {
 	ConstraintExpr("!noasm")
+	levels := []level{avx512, avx2}
 	pauseFunction()
-	for _, l := range []level{avx512, avx2} {
+	for _, l := range levels {
 		l.dot()
 		l.axpy()
-		l.dotHalf()
-		l.dotBF16()
 		l.halves()
 		l.toHalves()
 		l.quantise()
-		l.dotQ4(false)
-		l.dotQ4(true)
-		l.dotQ8()
+		l.matrices()
+	}
+	if err := writeTables("../tables_amd64.go", levels); err != nil {
+		log.Fatal(err)
 	}
 	Generate()
 }
 
-// zero clears a register.
+// matrices are the kernels of packed weights.
+func (l level) matrices() {
+	direct, panels := l.panels()
+	for _, m := range append(direct, panels...) {
+		for _, typ := range []string{"F32", "F16", "BF16"} {
+			l.floatKernel(typ, m, false)
+		}
+		l.floatKernel("F32", m, true)
+	}
+	kinds := map[tileKind]bool{}
+	for _, f := range formats {
+		for _, m := range direct {
+			l.productKernel(f, m)
+		}
+		l.unpackKernel(f)
+		l.unpackFloatKernel(f)
+		if k := l.tileKind(f); !kinds[k] {
+			kinds[k] = true
+			for _, m := range panels {
+				l.tileKernel(k, m)
+			}
+		}
+	}
+}
+
+// zero clears a register, by the one instruction of every size whose inputs avo knows not to matter.
 func zero(r reg.VecVirtual) { VXORPS(r, r, r) }
 
 // sumLanes adds up the lanes of r and returns the sum in the lowest lane of an xmm register.

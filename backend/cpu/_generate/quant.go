@@ -6,152 +6,22 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// broadcast32 fills a ymm register with a 32-bit constant.
-func broadcast32(v uint32) reg.VecVirtual {
-	r, y := GP32(), YMM()
-	MOVL(U32(v), r)
-	VMOVD(r, y.AsX())
-	VPBROADCASTD(y.AsX(), y)
-	return y
-}
-
-// dotBytes adds to sum (8 int32) the products of 32 unsigned bytes u with 32 signed ones.
-func (l level) dotBytes(u reg.VecVirtual, q Op, ones, sum reg.VecVirtual) {
-	if l.vnni {
-		VPDPBUSD(q, u, sum)
-		return
-	}
-	t := YMM()
-	VPMADDUBSW(q, u, t)
-	VPMADDWD(ones, t, t)
-	VPADDD(t, sum, sum)
-}
-
-// dotQRow starts a product of a quantised row of 32-column blocks with int8 activations. block gets the addresses of a block's weights, its 32
-// activations and their {d, d·Σq}.
-func (l level) dotQRow(name, doc string, blockBytes int, start func(), block func(w, q, ds Mem), end func() reg.VecVirtual) {
-	TEXT(name+l.suffix, NOSPLIT, "func(w *byte, q *int8, ds *float32, blocks int) float32")
-	Pragma("noescape")
-	Doc(doc)
-	w, q, ds := Mem{Base: Load(Param("w"), GP64())}, Mem{Base: Load(Param("q"), GP64())}, Mem{Base: Load(Param("ds"), GP64())}
-	n := Load(Param("blocks"), GP64()).(reg.GPVirtual)
-	start()
-	loop("loop", n, 1, func() {
-		block(w, q, ds)
-		ADDQ(U32(blockBytes), w.Base)
-		ADDQ(U32(32), q.Base)
-		ADDQ(U32(8), ds.Base)
-	})
-	Store(end(), ReturnIndex(0))
-	VZEROUPPER()
-	RET()
-}
-
-// nibbles loads 16 bytes as 32 numbers of 4 bits: the low halves, then the high ones.
-func nibbles(w Mem, mask reg.VecVirtual) reg.VecVirtual {
-	u, high := YMM(), XMM()
-	VMOVDQU(w, u.AsX())
-	VPSRLW(Imm(4), u.AsX(), high)
-	VINSERTI128(Imm(1), high, u, u)
-	VPAND(mask, u, u)
-	return u
-}
-
-// dotQ4 is Q4_1 (d, m, nibbles) or Q4_0 (d, nibbles; m = -8d).
-func (l level) dotQ4(withMin bool) {
-	name, size, quants := "dotQ4x0", 18, 2
-	if withMin {
-		name, size, quants = "dotQ4x1", 20, 4
-	}
-	var mask, ones, sum, mins reg.VecVirtual
-	l.dotQRow(name, "one row of 4-bit blocks of 32, as the file holds it, times quantised activations.", size, func() {
-		mask, sum, mins = broadcast32(0x0f0f0f0f), YMM(), XMM()
-		if !l.vnni {
-			ones = broadcast32(0x00010001)
-		}
-		zero(sum)
-		zero(mins)
-	}, func(w, q, ds Mem) {
-		u, dot := nibbles(w.Offset(quants), mask), YMM()
-		VPXOR(dot, dot, dot)
-		l.dotBytes(u, q, ones, dot)
-		VCVTDQ2PS(dot, dot)
-		scale, a, d := XMM(), XMM(), YMM()
-		VMOVSD(ds, a) // {d, d·Σq} of the activations
-		if withMin {
-			VMOVD(w, scale)
-			VCVTPH2PS(scale, scale) // {d, m}
-		} else {
-			h := GP32()
-			MOVWLZX(w, h)
-			VMOVD(h, scale)
-			VCVTPH2PS(scale, scale)
-			VMOVSLDUP(scale, scale) // {d, d}
-		}
-		VMULPS(a, scale, scale)
-		VADDPS(scale, mins, mins) // lane 1 counts
-		VBROADCASTSS(scale, d)
-		VFMADD231PS(dot, d, sum)
-	}, func() reg.VecVirtual {
-		total := sumLanes(sum)
-		m := XMM()
-		VMOVSHDUP(mins, m)
-		if withMin {
-			VADDSS(m, total, total)
-		} else {
-			eight, r := XMM(), GP32()
-			MOVL(U32(0xc1000000), r) // -8
-			VMOVD(r, eight)
-			VFMADD231SS(eight, m, total)
-		}
-		return total
-	})
-}
-
-// dotQ8 is Q8_0: d, 32 signed bytes. The sign of the weight goes to the activation, so that the weight becomes unsigned.
-func (l level) dotQ8() {
-	var ones, sum reg.VecVirtual
-	l.dotQRow("dotQ8x0", "one row of Q8_0 blocks, as the file holds it, times quantised activations.", 34, func() {
-		sum = YMM()
-		if !l.vnni {
-			ones = broadcast32(0x00010001)
-		}
-		zero(sum)
-	}, func(w, q, ds Mem) {
-		u, s, dot := YMM(), YMM(), YMM()
-		VMOVDQU(w.Offset(2), u)
-		VMOVDQU(q, s)
-		VPSIGNB(u, s, s)
-		VPABSB(u, u)
-		VPXOR(dot, dot, dot)
-		l.dotBytes(u, s, ones, dot)
-		VCVTDQ2PS(dot, dot)
-		h, d := GP32(), YMM()
-		MOVWLZX(w, h)
-		VMOVD(h, d.AsX())
-		VCVTPH2PS(d.AsX(), d.AsX())
-		VMULSS(ds, d.AsX(), d.AsX())
-		VBROADCASTSS(d.AsX(), d)
-		VFMADD231PS(dot, d, sum)
-	}, func() reg.VecVirtual { return sumLanes(sum) })
-}
-
-// quantise rounds f32 to int8 by absmax/127 of each 32.
+// quantise rounds f32 to int8 by absmax/127 of each 32, into a panel of package products.
 func (l level) quantise() {
-	if l.vnni {
-		return // 256-bit registers do it at every level
+	if l.bytes != 32 {
+		return // ymm registers do it at every level
 	}
-	TEXT("quantise"+l.suffix, NOSPLIT, "func(q *int8, ds *float32, x *float32, groups int)")
+	TEXT("quantise"+l.suffix, NOSPLIT, "func(q *int8, scales *float32, x *float32, blocks, stride, m4 int)")
 	Pragma("noescape")
-	Doc("q = x / d rounded half to even, d = absmax/127 of each 32; ds = {d, d·Σq} a group.")
-	q, ds, x := Mem{Base: Load(Param("q"), GP64())}, Mem{Base: Load(Param("ds"), GP64())}, Mem{Base: Load(Param("x"), GP64())}
-	n := Load(Param("groups"), GP64()).(reg.GPVirtual)
-	abs, order := broadcast32(0x7fffffff), YMM()
+	Doc("one row of a panel: q = x / d rounded half to even, d = absmax/127 of each 32; scales = d, d·Σq, and that of each half, m4 bytes apart; blocks are stride bytes apart.")
+	q, scales, x := Mem{Base: Load(Param("q"), GP64())}, Mem{Base: Load(Param("scales"), GP64())}, Mem{Base: Load(Param("x"), GP64())}
+	n, stride, m4 := Load(Param("blocks"), GP64()).(reg.GPVirtual), Load(Param("stride"), GP64()), Load(Param("m4"), GP64())
+	abs, order := l.broadcast(0x7fffffff), YMM()
 	VMOVDQU(packOrder(), order)
 	top127, r := XMM(), GP32()
 	MOVL(U32(0x42fe0000), r) // 127
 	VMOVD(r, top127)
-	loop("loop", n, 1, func() {
+	loop("block", n, 1, func() {
 		var v [4]reg.VecVirtual
 		top, t := YMM(), YMM()
 		for i := range v {
@@ -169,7 +39,7 @@ func (l level) quantise() {
 			VSHUFPS(Imm(swap), top.AsX(), top.AsX(), t.AsX())
 			VMAXPS(t.AsX(), top.AsX(), top.AsX())
 		}
-		// a group of zeros divides 127 by 0: the mask makes its inverse 0 instead of Inf
+		// a block of zeros divides 127 by 0: the mask makes its inverse 0 instead of Inf
 		inverse, nonzero, d := YMM(), XMM(), XMM()
 		VXORPS(nonzero, nonzero, nonzero)
 		VCMPSS(Imm(4), nonzero, top.AsX(), nonzero)
@@ -177,14 +47,13 @@ func (l level) quantise() {
 		VANDPS(nonzero, inverse.AsX(), inverse.AsX())
 		VBROADCASTSS(inverse.AsX(), inverse)
 		VDIVSS(top127, top.AsX(), d)
-		sum := YMM()
+		var sum [2]reg.VecVirtual
 		for i, r := range v {
 			VMULPS(inverse, r, r)
 			VCVTPS2DQ(r, r)
-			if i == 0 {
-				VMOVDQA(r, sum)
-			} else {
-				VPADDD(r, sum, sum)
+			if i%2 == 1 {
+				sum[i/2] = YMM()
+				VPADDD(r, v[i-1], sum[i/2])
 			}
 		}
 		VPACKSSDW(v[1], v[0], v[0])
@@ -192,19 +61,26 @@ func (l level) quantise() {
 		VPACKSSWB(v[2], v[0], v[0])
 		VPERMD(v[0], order, v[0])
 		VMOVDQU(v[0], q)
-		VEXTRACTI128(Imm(1), sum, t.AsX())
-		VPADDD(t.AsX(), sum.AsX(), sum.AsX())
-		for _, swap := range []uint64{0x4e, 0xb1} {
-			VPSHUFD(Imm(swap), sum.AsX(), t.AsX())
-			VPADDD(t.AsX(), sum.AsX(), sum.AsX())
+		VMOVSS(d, scales)
+		at := GP64()
+		MOVQ(scales.Base, at)
+		half := XMM()
+		VPADDD(sum[0], sum[1], t)
+		for _, s := range []reg.VecVirtual{t, sum[0], sum[1]} {
+			VEXTRACTI128(Imm(1), s, half)
+			VPADDD(half, s.AsX(), s.AsX())
+			for _, swap := range []uint64{0x4e, 0xb1} {
+				VPSHUFD(Imm(swap), s.AsX(), half)
+				VPADDD(half, s.AsX(), s.AsX())
+			}
+			VCVTDQ2PS(s.AsX(), s.AsX())
+			VMULSS(d, s.AsX(), s.AsX())
+			ADDQ(m4, at)
+			VMOVSS(s.AsX(), Mem{Base: at})
 		}
-		VCVTDQ2PS(sum.AsX(), sum.AsX())
-		VMULSS(d, sum.AsX(), sum.AsX())
-		VMOVSS(d, ds)
-		VMOVSS(sum.AsX(), ds.Offset(4))
 		ADDQ(U32(128), x.Base)
-		ADDQ(U32(32), q.Base)
-		ADDQ(U32(8), ds.Base)
+		ADDQ(stride, q.Base)
+		ADDQ(stride, scales.Base)
 	})
 	VZEROUPPER()
 	RET()
