@@ -201,12 +201,12 @@ func TestStreamingPrefill(t *testing.T) {
 	for _, chunk := range []int{512, 50} {
 		c := r.m.NewCache(p)
 		got := r.prompt(c, c.NewSeq(), text(0, 230), chunk)
-		if d := differ(got, want); d > 1e-3 {
+		if d := differ(got, want); d > 0.015 { // a number that rounds otherwise may change a row's choice of channels
 			t.Errorf("chunks of %d: logits differ by %.2g from decoded ones", chunk, d)
 		}
 	}
 	exact := r.m.NewCache(quick(half, 4))
-	if d := differ(r.prompt(exact, exact.NewSeq(), text(0, 230), 50), want); d < 1e-3 {
+	if d := differ(r.prompt(exact, exact.NewSeq(), text(0, 230), 50), want); d < 0.03 {
 		t.Errorf("exact prefill differs by only %.2g: nothing was compressed while the prompt passed", d)
 	}
 }

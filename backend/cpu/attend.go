@@ -11,7 +11,7 @@ import (
 // order; a prompt's queries go through all blocks, panelRows rows a chunk. So neither threads nor neighbours change a sum.
 const (
 	partBlocks = 16
-	panelRows  = 16
+	panelRows  = 64
 )
 
 // attendJob is an Attend: parts of decode steps, and panels of prompts.
@@ -84,6 +84,10 @@ func (j *attendJob) addPanels(p *past, r backend.Run, kvh int) {
 
 func (j *attendJob) do(chunk, worker int) {
 	it, s, w := &j.items[chunk], j.s, &j.s.c.scratch[worker]
+	if !it.step && s.c.k.softmax != nil {
+		j.prompt(it, w)
+		return
+	}
 	g, size := s.group(), s.sumSize()
 	var sums []float32
 	if it.step {

@@ -130,6 +130,8 @@ type scratch struct {
 	k, v []float32
 	s    []float32
 	sums []float32
+
+	prompt promptScratch
 }
 
 func grow[T any](s *[]T, n int) []T {

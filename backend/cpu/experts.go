@@ -43,7 +43,7 @@ func (c *CPU) Experts(out, x backend.Tensor, e *backend.Experts) {
 		}
 		g, u, d := grow(&b.gate, n*ff), grow(&b.up, n*ff), grow(&b.y, n*embd)
 		c.multiply(in, m, product{y: g, w: gate.part(i, e.Count)}, product{y: u, w: up.part(i, e.Count)})
-		swiglu(g[:m*ff], g[:m*ff], u[:m*ff])
+		c.k.swiglu(g[:m*ff], g[:m*ff], u[:m*ff])
 		c.multiply(g, m, product{y: d, w: down.part(i, e.Count)})
 		for k, r := range b.rows {
 			c.k.axpy(y[int(r)*embd:][:embd], b.shareOf(int(r), i, e.Used), d[k*embd:][:embd])

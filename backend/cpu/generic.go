@@ -20,6 +20,25 @@ func axpyGeneric(y []float32, p float32, x []float32) {
 	}
 }
 
+func scaleByGeneric(y, x, w []float32, scale float32) {
+	for i, v := range x {
+		y[i] = v * scale * w[i]
+	}
+}
+
+func swigluGeneric(y, gate, up []float32) {
+	for i, g := range gate {
+		y[i] = g / (1 + float32(math.Exp(float64(-g)))) * up[i]
+	}
+}
+
+func ropeGeneric(x, cos, sin []float32) {
+	for i := 0; i < len(x); i += 2 {
+		a, b := x[i], x[i+1]
+		x[i], x[i+1] = a*cos[i]+b*sin[i], b*cos[i+1]+a*sin[i+1]
+	}
+}
+
 func bf16(b []byte) float32 {
 	return math.Float32frombits(uint32(binary.LittleEndian.Uint16(b)) << 16)
 }

@@ -15,6 +15,10 @@ type kernels struct {
 	// dot returns Σ a·b; axpy adds p·x to y.
 	dot  func(a, b []float32) float32
 	axpy func(y []float32, p float32, x []float32)
+	// scaleBy writes x·scale·w; swiglu g/(1+exp(-g))·u; rope turns pairs of neighbours by cosines (each twice) and sines (negated, then as they are).
+	scaleBy func(y, x, w []float32, scale float32)
+	swiglu  func(y, g, u []float32)
+	rope    func(x, cos, sin []float32)
 	// halves converts fp16 to f32, toHalves the other way, half to even.
 	halves   func(dst []float32, src []uint16)
 	toHalves func(dst []uint16, src []float32)
@@ -23,6 +27,11 @@ type kernels struct {
 	quantise func(p panel, row int, x []float32) // rounds x into row of a panel
 	matrices map[gguf.Type]matrixKernels
 	floats   map[gguf.Type]map[int]floatFunc // by rows of activations
+
+	// Attention of prompts, as products of tiles of keys and values with many queries. The generic level has none of these.
+	adders    map[int]addFunc // by queries
+	softmax   func(scores, m, sum, factor *float32, n *int32, queries int)
+	transpose func(dst, src *float32, columns int) // [64][columns] to [columns][64]
 }
 
 // packs reports whether matrices are packed for this level.
@@ -43,6 +52,7 @@ type (
 	unpackFunc  = func(dst, w *byte, blocks int)
 	tileFunc    = func(w, x *byte, y *float32, blocks, ystride int)
 	floatFunc   = func(w, x *byte, y *float32, columns, wstride, xstride, ystride int)
+	addFunc     = func(w, x *byte, y *float32, columns, wstride, xstride, ystride int, factor *float32) // y = y·factor + …
 )
 
 // levels are those that this machine has, the best first; "generic" is always there and last.
@@ -51,6 +61,7 @@ var levels = append(simdLevels(), &generic)
 var generic = kernels{
 	name: "generic",
 	dot:  dotGeneric, axpy: axpyGeneric,
+	scaleBy: scaleByGeneric, swiglu: swigluGeneric, rope: ropeGeneric,
 	halves: halvesGeneric, toHalves: toHalvesGeneric,
 }
 

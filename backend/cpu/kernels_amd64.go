@@ -27,6 +27,26 @@ func halvesAVX512(dst *float32, src *uint16, n int)
 //go:noescape
 func toHalvesAVX512(dst *uint16, src *float32, n int)
 
+// y = x·scale·w; n a multiple of 16.
+//
+//go:noescape
+func scaleByAVX512(y *float32, x *float32, w *float32, scale float32, n int)
+
+// y = gate/(1 + exp(-gate))·up; n a multiple of 16.
+//
+//go:noescape
+func swigluAVX512(y *float32, gate *float32, up *float32, n int)
+
+// x = x·c + (x with neighbours swapped)·s; n a multiple of 16.
+//
+//go:noescape
+func ropeAVX512(x *float32, c *float32, s *float32, n int)
+
+// one block of 64 scores a query; n [queries] says how many of them count.
+//
+//go:noescape
+func softmaxAVX512(scores *float32, m *float32, sum *float32, factor *float32, n *int32, queries int)
+
 // 16 rows of F32, wstride bytes a column, times 1 rows of f32; columns a multiple of 4, strides in bytes.
 //
 //go:noescape
@@ -386,6 +406,31 @@ func halvesAVX2(dst *float32, src *uint16, n int)
 //
 //go:noescape
 func toHalvesAVX2(dst *uint16, src *float32, n int)
+
+// y = x·scale·w; n a multiple of 16.
+//
+//go:noescape
+func scaleByAVX2(y *float32, x *float32, w *float32, scale float32, n int)
+
+// y = gate/(1 + exp(-gate))·up; n a multiple of 16.
+//
+//go:noescape
+func swigluAVX2(y *float32, gate *float32, up *float32, n int)
+
+// x = x·c + (x with neighbours swapped)·s; n a multiple of 16.
+//
+//go:noescape
+func ropeAVX2(x *float32, c *float32, s *float32, n int)
+
+// one block of 64 scores a query; n [queries] says how many of them count.
+//
+//go:noescape
+func softmaxAVX2(scores *float32, m *float32, sum *float32, factor *float32, n *int32, queries int)
+
+// dst [columns][64] from src [64][columns]; columns a multiple of 8.
+//
+//go:noescape
+func transposeAVX2(dst *float32, src *float32, columns int)
 
 // one row of a panel: q = x / d rounded half to even, d = absmax/127 of each 32; scales = d, d·Σq, and that of each half, m4 bytes apart; blocks are stride bytes apart.
 //

@@ -1,8 +1,6 @@
 package cpu
 
 import (
-	"unsafe"
-
 	"mustafar/backend"
 	"mustafar/gguf"
 )
@@ -240,8 +238,18 @@ func (j *matmulJob) unpackedTiles(o *product, lo, hi, from, to int, s *scratch) 
 // unpackedBlock is the room of a block of an unpacked tile: 8 × 64 bytes of quants, scales and minima of two groups.
 const unpackedBlock = 512 + 2*128
 
-// floatSizes are the rows that float kernels take, falling, so that any number is made of them without a rest.
-var floatSizes = []int{16, 8, 4, 1}
+// maxFloatRows is the most rows that a float kernel takes.
+const maxFloatRows = 16
+
+// floatRows returns how many of n rows the level's largest float kernel takes; any number is made of such steps without a rest.
+func (k *kernels) floatRows(n int) int {
+	for size := maxFloatRows; size > 1; size /= 2 {
+		if size <= n && k.adders[size] != nil {
+			return size
+		}
+	}
+	return 1
+}
 
 // floats multiplies tiles [lo, hi), as columns of numbers, with rows [from, to) of f32.
 func (j *matmulJob) floats(o *product, lo, hi, from, to int, s *scratch) {
@@ -259,15 +267,11 @@ func (j *matmulJob) floats(o *product, lo, hi, from, to int, s *scratch) {
 			tile = columns
 		}
 		for r := from; r < to; {
-			for _, m := range floatSizes {
-				if mul := kernels[m]; mul != nil && r+m <= to {
-					out := newOutput(o, t, r, m, m, s)
-					mul(&tile[0], (*byte)(unsafe.Pointer(&j.x[r*j.cols])), out.first, j.cols, tileRows*size, 4*j.cols, out.stride)
-					out.copy()
-					r += m
-					break
-				}
-			}
+			m := j.c.k.floatRows(to - r)
+			out := newOutput(o, t, r, m, m, s)
+			kernels[m](&tile[0], bytePtr(j.x[r*j.cols:]), out.first, j.cols, tileRows*size, 4*j.cols, out.stride)
+			out.copy()
+			r += m
 		}
 	}
 }

@@ -60,9 +60,7 @@ func (c *CPU) RMSNorm(out, x backend.Tensor, w backend.Weight, eps float32) {
 func normRow(j *elementwiseJob, i, _ int) {
 	x, out := j.x[i*j.cols:][:j.cols], j.out[i*j.cols:][:j.cols]
 	scale := float32(1 / math.Sqrt(float64(j.c.k.dot(x, x)/float32(j.cols)+j.eps)))
-	for c, w := range j.w.vector {
-		out[c] = x[c] * scale * w
-	}
+	j.c.k.scaleBy(out, x, j.w.vector, scale)
 }
 
 // SwiGLU writes silu(gate)·up.
@@ -74,13 +72,7 @@ func (c *CPU) SwiGLU(out, gate, up backend.Tensor) {
 }
 
 func swigluRow(j *elementwiseJob, i, _ int) {
-	swiglu(j.out[i*j.cols:][:j.cols], j.x[i*j.cols:][:j.cols], j.y[i*j.cols:][:j.cols])
-}
-
-func swiglu(out, gate, up []float32) {
-	for c, g := range gate {
-		out[c] = g / (1 + float32(math.Exp(float64(-g)))) * up[c]
-	}
+	j.c.k.swiglu(j.out[i*j.cols:][:j.cols], j.x[i*j.cols:][:j.cols], j.y[i*j.cols:][:j.cols])
 }
 
 // Add adds y to x.
@@ -99,7 +91,7 @@ func addRow(j *elementwiseJob, i, _ int) {
 type angles struct {
 	pos      []int32
 	of       *backend.Rope
-	cos, sin []float32 // (n, len(Freq))
+	cos, sin []float32 // (n, 2·len(Freq)): each cosine twice, each sine negated and as it is
 }
 
 func (a *angles) set(pos []int32, r *backend.Rope) {
@@ -107,12 +99,14 @@ func (a *angles) set(pos []int32, r *backend.Rope) {
 		return
 	}
 	a.of, a.pos = r, append(a.pos[:0], pos...)
-	n := len(r.Freq)
+	n := 2 * len(r.Freq)
 	a.cos, a.sin = grow(&a.cos, len(pos)*n), grow(&a.sin, len(pos)*n)
 	for i, p := range pos {
 		for j, f := range r.Freq {
 			sin, cos := math.Sincos(float64(p) * f)
-			a.cos[i*n+j], a.sin[i*n+j] = float32(cos)*r.Mag, float32(sin)*r.Mag
+			at := i*n + 2*j
+			a.cos[at], a.sin[at+1] = float32(cos)*r.Mag, float32(sin)*r.Mag
+			a.cos[at+1], a.sin[at] = a.cos[at], -a.sin[at+1]
 		}
 	}
 }
@@ -127,12 +121,9 @@ func (c *CPU) RoPE(x backend.Tensor, headDim int, pos []int32, r *backend.Rope) 
 }
 
 func ropeRow(j *elementwiseJob, i, _ int) {
-	n := len(j.c.rope.of.Freq)
+	n := 2 * len(j.c.rope.of.Freq)
 	cos, sin := j.c.rope.cos[i*n:][:n], j.c.rope.sin[i*n:][:n]
 	for x := j.x[i*j.cols:][:j.cols]; len(x) > 0; x = x[j.headDim:] {
-		for p := range n {
-			a, b := x[2*p], x[2*p+1]
-			x[2*p], x[2*p+1] = a*cos[p]-b*sin[p], a*sin[p]+b*cos[p]
-		}
+		j.c.k.rope(x[:n], cos, sin)
 	}
 }

@@ -19,25 +19,37 @@ func simdLevels() (have []*kernels) {
 }
 
 var avx512 = kernels{
-	name:     "avx512",
-	dot:      dotBy(dotAVX512),
-	axpy:     axpyBy(axpyAVX512),
-	halves:   convert(halvesAVX512, halvesGeneric),
-	toHalves: convert(toHalvesAVX512, toHalvesGeneric),
-	quantise: quantiseSIMD,
-	matrices: matricesAVX512,
-	floats:   floatsAVX512,
+	name:      "avx512",
+	dot:       dotBy(dotAVX512),
+	axpy:      axpyBy(axpyAVX512),
+	scaleBy:   scaleByBy(scaleByAVX512),
+	swiglu:    threeBy(swigluAVX512, swigluGeneric),
+	rope:      threeBy(ropeAVX512, ropeGeneric),
+	halves:    convert(halvesAVX512, halvesGeneric),
+	toHalves:  convert(toHalvesAVX512, toHalvesGeneric),
+	quantise:  quantiseSIMD,
+	matrices:  matricesAVX512,
+	floats:    floatsAVX512,
+	adders:    addersAVX512,
+	softmax:   softmaxAVX512,
+	transpose: transposeAVX2,
 }
 
 var avx2 = kernels{
-	name:     "avx2",
-	dot:      dotBy(dotAVX2),
-	axpy:     axpyBy(axpyAVX2),
-	halves:   convert(halvesAVX2, halvesGeneric),
-	toHalves: convert(toHalvesAVX2, toHalvesGeneric),
-	quantise: quantiseSIMD,
-	matrices: matricesAVX2,
-	floats:   floatsAVX2,
+	name:      "avx2",
+	dot:       dotBy(dotAVX2),
+	axpy:      axpyBy(axpyAVX2),
+	scaleBy:   scaleByBy(scaleByAVX2),
+	swiglu:    threeBy(swigluAVX2, swigluGeneric),
+	rope:      threeBy(ropeAVX2, ropeGeneric),
+	halves:    convert(halvesAVX2, halvesGeneric),
+	toHalves:  convert(toHalvesAVX2, toHalvesGeneric),
+	quantise:  quantiseSIMD,
+	matrices:  matricesAVX2,
+	floats:    floatsAVX2,
+	adders:    addersAVX2,
+	softmax:   softmaxAVX2,
+	transpose: transposeAVX2,
 }
 
 // The functions below give the assembly Go's shapes: slices, and a plain loop for what is left of a whole number of rounds.
@@ -59,6 +71,26 @@ func axpyBy(asm func(y *float32, p float32, x *float32, n int)) func(y []float32
 		axpyGeneric(y[n:], p, x[n:])
 		if n > 0 {
 			asm(&y[0], p, &x[:n][0], n)
+		}
+	}
+}
+
+func scaleByBy(asm func(y, x, w *float32, scale float32, n int)) func(y, x, w []float32, scale float32) {
+	return func(y, x, w []float32, scale float32) {
+		n := len(y) &^ 15
+		scaleByGeneric(y[n:], x[n:], w[n:], scale)
+		if n > 0 {
+			asm(&y[0], &x[0], &w[0], scale, n)
+		}
+	}
+}
+
+func threeBy(asm func(y, a, b *float32, n int), twin func(y, a, b []float32)) func(y, a, b []float32) {
+	return func(y, a, b []float32) {
+		n := len(y) &^ 15
+		twin(y[n:], a[n:], b[n:])
+		if n > 0 {
+			asm(&y[0], &a[0], &b[0], n)
 		}
 	}
 }

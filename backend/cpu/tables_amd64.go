@@ -27,6 +27,8 @@ var floatsAVX512 = map[gguf.Type]map[int]floatFunc{
 	gguf.BF16: {1: mul1BF16AVX512, 4: mul4BF16AVX512, 8: mul8BF16AVX512, 16: mul16BF16AVX512},
 }
 
+var addersAVX512 = map[int]addFunc{1: add1F32AVX512, 4: add4F32AVX512, 8: add8F32AVX512, 16: add16F32AVX512}
+
 var matricesAVX2 = map[gguf.Type]matrixKernels{
 	gguf.Q4_0:   {direct: map[int]productFunc{1: mul1Q4x0AVX2}, unpack: unpackQ4x0AVX2, unpacked: map[int]tileFunc{4: mul4Tile1By8AVX2}, floats: floatsQ4x0AVX2},
 	gguf.Q4_1:   {direct: map[int]productFunc{1: mul1Q4x1AVX2}, unpack: unpackQ4x1AVX2, unpacked: map[int]tileFunc{4: mul4Tile1By8AVX2}, floats: floatsQ4x1AVX2},
@@ -47,3 +49,5 @@ var floatsAVX2 = map[gguf.Type]map[int]floatFunc{
 	gguf.F16:  {1: mul1F16AVX2, 4: mul4F16AVX2},
 	gguf.BF16: {1: mul1BF16AVX2, 4: mul4BF16AVX2},
 }
+
+var addersAVX2 = map[int]addFunc{1: add1F32AVX2, 4: add4F32AVX2}

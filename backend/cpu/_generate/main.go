@@ -41,6 +41,11 @@ func main() {
 		l.axpy()
 		l.halves()
 		l.toHalves()
+		l.scaleBy()
+		l.swiglu()
+		l.rope()
+		l.softmax()
+		l.transpose()
 		l.quantise()
 		l.matrices()
 	}

@@ -123,14 +123,12 @@ func (p *narrow) widen(g int) {
 	}
 }
 
-// finish adds the block's products to the accumulators.
-func (p *narrow) finish(b block, acc []reg.VecVirtual) {
-	for g := range p.groups {
-		p.widen(g)
-		for t, a := range acc {
-			VCVTDQ2PS(p.sum32[t][g], p.sum32[t][g])
-			p.addScaled(b, g, p.groups, p.sum32[t][g], p.x, p.m, t, a)
-		}
+// finish adds the products of group g, whose scales are in b, to the accumulators.
+func (p *narrow) finish(g int, b block, acc []reg.VecVirtual) {
+	p.widen(g)
+	for t, a := range acc {
+		VCVTDQ2PS(p.sum32[t][g], p.sum32[t][g])
+		p.addScaled(b, g, p.groups, p.sum32[t][g], p.x, p.m, t, a)
 	}
 }
 
@@ -182,7 +180,9 @@ func (l level) productKernel(f format, m int) {
 				s.eachQuant(w, p.add)
 				b := block{}
 				s.loadScales(w, &b)
-				p.finish(b, acc)
+				for g := range b.d {
+					p.finish(g, b, acc)
+				}
 			}
 			ADDQ(U32(panelBytes(m)), x.Base)
 		})
@@ -309,21 +309,21 @@ func (l level) tileKernel(kind tileKind, m int) {
 		w, x := Mem{Base: Load(Param("w"), GP64())}, Mem{Base: Load(Param("x"), GP64())}
 		n := Load(Param("blocks"), GP64()).(reg.GPVirtual)
 		acc := l.zeros(m)
-		scales := func() (b block) {
-			for g := range kind.groups {
-				d, m := l.vec(), l.vec()
-				VMOVUPS(w.Offset(512+128*g+slice), d)
-				b.d = append(b.d, d)
-				if !kind.signed {
-					VMOVUPS(w.Offset(512+128*g+64+slice), m)
-					b.m = append(b.m, m)
-				}
+		scales := func(g int, b *block) {
+			d, m := l.vec(), l.vec()
+			VMOVUPS(w.Offset(512+128*g+slice), d)
+			b.d = append(b.d, d)
+			if !kind.signed {
+				VMOVUPS(w.Offset(512+128*g+64+slice), m)
+				b.m = append(b.m, m)
 			}
-			return b
 		}
 		loop(fmt.Sprint("block", slice), n, 1, func() {
+			b := block{}
 			if l.bytes == 64 {
-				b := scales()
+				for g := range kind.groups {
+					scales(g, &b)
+				}
 				for k := range b.u {
 					b.u[k] = l.vec()
 					VMOVDQU64(w.Offset(64*k), b.u[k])
@@ -335,8 +335,11 @@ func (l level) tileKernel(kind tileKind, m int) {
 					u := YMM()
 					VMOVDQU(w.Offset(64*k+slice), u)
 					p.add(k, u)
+					if g := k * kind.groups / 8; (k+1)*kind.groups/8 > g { // the group's last
+						scales(g, &b)
+						p.finish(g, b, acc)
+					}
 				}
-				p.finish(scales(), acc)
 			}
 			ADDQ(U32(tileBytes(kind.groups)), w.Base)
 			ADDQ(U32(panelBytes(m)), x.Base)

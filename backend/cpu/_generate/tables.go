@@ -44,6 +44,10 @@ func writeTables(path string, levels []level) error {
 		for _, typ := range []string{"F32", "F16", "BF16"} {
 			fmt.Fprintf(&b, "gguf.%s: {%s},\n", typ, list(append(direct, unpacked...), typ))
 		}
+		fmt.Fprintf(&b, "}\n\nvar adders%s = map[int]addFunc{", l.suffix)
+		for _, m := range append(direct, unpacked...) {
+			fmt.Fprintf(&b, "%d: add%dF32%s,", m, m, l.suffix)
+		}
 		b.WriteString("}\n")
 	}
 	src, err := gofmt.Source(b.Bytes())
