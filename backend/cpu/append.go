@@ -31,7 +31,7 @@ func (s *store) Append(runs []backend.Run, k, v backend.Tensor) {
 		}
 		for done := 0; done < r.N; {
 			b := s.room(p)
-			n := min(r.N-done, b.dense.cap-b.rows)
+			n := min(r.N-done, b.dense.room-b.rows)
 			j.parts = append(j.parts, appendPart{b.dense, b.rows, r.Row + done, n})
 			b.rows += n
 			p.n += n
@@ -52,6 +52,15 @@ func (j *appendJob) do(chunk, _ int) {
 			j.s.c.k.toHalves(v[to:][:D], j.v[from:][:D])
 		}
 	}
+}
+
+// largestScale returns the largest of fp16 scales, which are never below 0.
+func largestScale(scales []uint16) float32 {
+	most := uint16(0)
+	for _, s := range scales {
+		most = max(most, s)
+	}
+	return halfToFloat(most)
 }
 
 // packJob compresses dense rows: a chunk a KV head and block.
@@ -103,4 +112,5 @@ func (j *packJob) do(chunk, _ int) {
 		k.encode(r, dk[r*D:][:D])
 		v.encode(r, dv[r*D:][:D])
 	}
+	j.seg.largest[kvh*j.seg.blocks+j.at+i] = largestScale(v.scales[:v.scl*j.blocks[i].rows])
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // Attention walks the blocks of a sequence in order with an online softmax: the running maximum m, the sum l of exp(score - m), and the sum of values
-// under these weights. A decode step's past is cut every partBlocks blocks of its table, whatever the number of threads, and the parts are merged in
+// under these weights. A decode step's past is cut into parts at fixed blocks of its table, whatever the number of threads, and the parts are merged in
 // order; a prompt's queries go through all blocks, panelRows rows a chunk. So neither threads nor neighbours change a sum.
 const (
 	partBlocks = 16
@@ -19,7 +19,9 @@ type attendJob struct {
 	s      *store
 	out, q []float32
 	items  []attendItem
-	sums   []float32 // partial sums of decode steps: per item, Heads/KVHeads × sumSize
+	steps  []step
+	sums   []float32 // of the parts of steps: sumSize each
+	queryMemory
 }
 
 // attendItem is one chunk: rows of a run against blocks [lo, hi) for one KV head.
@@ -28,21 +30,24 @@ type attendItem struct {
 	kvh         int
 	row, n, pos int // of the queries: first in the batch, how many, position of the first
 	lo, hi      int
-	parts       int // of a decode step that follow one another from here on, in its first item; 0 in the others
-	step        bool
+	step        int // of a decode step: its number; below 0: a prompt
+	packed      bool
+}
+
+// step is one decode step's attention for one KV head: items [first, first+parts).
+type step struct {
+	first, parts int
+	dense, pack  queries
 }
 
 // group is how many query heads a KV head serves.
 func (s *store) group() int { return s.spec.Heads / s.spec.KVHeads }
 
-// sumSize is the room of one head's partial sum: m, l, then the weighted values.
-func (s *store) sumSize() int { return 2 + s.spec.HeadDim }
-
 // Attend writes softmax(q·Kᵀ/√HeadDim)·V for every row of every run.
 func (s *store) Attend(out, q backend.Tensor, runs []backend.Run) {
 	backend.MustMatch("Attend", q.Rows, s.spec.Heads*s.spec.HeadDim, out, q)
 	j := &s.c.att
-	j.s, j.out, j.q, j.items = s, floats(out), floats(q), j.items[:0]
+	j.s, j.out, j.q, j.items, j.steps = s, floats(out), floats(q), j.items[:0], j.steps[:0]
 	for _, r := range runs {
 		p := s.past(r.Seq)
 		if p.n < r.Pos+r.N {
@@ -56,96 +61,139 @@ func (s *store) Attend(out, q backend.Tensor, runs []backend.Run) {
 			}
 		}
 	}
-	j.sums = grow(&j.sums, len(j.items)*s.group()*s.sumSize())
+	j.sums = grow(&j.sums, len(j.items)*s.sumSize())
+	j.prepareQueries()
 	s.c.pool.run(j, len(j.items))
-	for i, it := range j.items {
-		if it.parts > 0 {
-			j.mergeParts(i)
-		}
+	for i := range j.steps {
+		j.merge(&j.steps[i])
 	}
 }
 
+// addStep cuts a step's past into parts: at every partBlocks blocks, and where dense blocks meet packed ones, whose sums have another order.
 func (j *attendJob) addStep(p *past, r backend.Run, kvh int) {
-	parts := (len(p.blocks) + partBlocks - 1) / partBlocks
-	for i := range parts {
-		it := attendItem{p: p, kvh: kvh, row: r.Row, n: 1, pos: r.Pos, lo: i * partBlocks, hi: min((i+1)*partBlocks, len(p.blocks)), step: true}
-		if i == 0 {
-			it.parts = parts
+	st := step{first: len(j.items)}
+	for lo := 0; lo < len(p.blocks); {
+		packed := p.blocks[lo].seg != nil
+		hi := lo + 1
+		for hi < len(p.blocks) && hi%partBlocks != 0 && (p.blocks[hi].seg != nil) == packed {
+			hi++
 		}
-		j.items = append(j.items, it)
+		j.items = append(j.items, attendItem{p: p, kvh: kvh, row: r.Row, n: 1, pos: r.Pos, lo: lo, hi: hi, step: len(j.steps), packed: packed})
+		lo = hi
 	}
+	st.parts = len(j.items) - st.first
+	j.steps = append(j.steps, st)
 }
 
 func (j *attendJob) addPanels(p *past, r backend.Run, kvh int) {
 	for i := 0; i < r.N; i += panelRows {
-		j.items = append(j.items, attendItem{p: p, kvh: kvh, row: r.Row + i, n: min(panelRows, r.N-i), pos: r.Pos + i, hi: len(p.blocks)})
+		j.items = append(j.items, attendItem{p: p, kvh: kvh, row: r.Row + i, n: min(panelRows, r.N-i), pos: r.Pos + i, hi: len(p.blocks), step: -1})
 	}
 }
 
 func (j *attendJob) do(chunk, worker int) {
 	it, s, w := &j.items[chunk], j.s, &j.s.c.scratch[worker]
-	if !it.step && s.c.k.softmax != nil {
+	switch {
+	case it.step >= 0 && s.stepKernels(it.packed).ok:
+		j.stepPart(it, j.part(chunk), w)
+	case it.step >= 0:
+		sum := j.part(chunk)
+		j.plain(it, sum, w)
+	case s.c.k.softmax != nil:
 		j.prompt(it, w)
-		return
-	}
-	g, size := s.group(), s.sumSize()
-	var sums []float32
-	if it.step {
-		sums = j.sums[chunk*g*size:][:g*size]
-	} else {
-		sums = grow(&w.sums, it.n*g*size)
-	}
-	for i := range it.n * g {
-		sums[i*size] = float32(math.Inf(-1))
-		clear(sums[i*size+1:][:size-1])
-	}
-	pos := 0
-	for _, b := range it.p.blocks[:it.lo] {
-		pos += b.rows
-	}
-	for i := it.lo; i < it.hi && pos < it.pos+it.n; i++ {
-		j.block(&it.p.blocks[i], pos, it, sums, w)
-		pos += it.p.blocks[i].rows
-	}
-	if !it.step {
-		for i := range it.n * g {
-			j.finish(it, i, sums[i*size:][:size])
+	default:
+		sum := newPartial(grow(&w.sums, it.n*s.sumSize()), it.n*s.group(), s.spec.HeadDim)
+		j.plain(it, sum, w)
+		for i := range it.n * s.group() {
+			scaleTo(j.output(it, i), sum.acc[i*s.spec.HeadDim:], 1/sum.l[i])
 		}
 	}
 }
 
-// block adds one block, whose first row is at pos, to the sums of the item's queries.
-func (j *attendJob) block(b *block, pos int, it *attendItem, sums []float32, w *scratch) {
-	s, D, g, size := j.s, j.s.spec.HeadDim, j.s.group(), j.s.sumSize()
-	k, v := grow(&w.k, b.rows*D), grow(&w.v, b.rows*D)
-	s.expand(k, v, b, it.kvh)
-	scores := grow(&w.s, backend.BlockRows)
-	scale := float32(1 / math.Sqrt(float64(D)))
-	for i := range it.n * g {
-		row := it.row + i/g
-		seen := min(b.rows, it.pos+i/g-pos+1)
-		if seen <= 0 {
-			continue
-		}
-		q := j.q[(row*s.spec.Heads+it.kvh*g+i%g)*D:][:D]
-		sum := sums[i*size:][:size]
-		top := sum[0]
-		for t := range seen {
-			scores[t] = s.c.k.dot(q, k[t*D:][:D]) * scale
-			top = max(top, scores[t])
-		}
-		correction := exp32(sum[0] - top)
-		l, acc := sum[1]*correction, sum[2:]
-		for c := range acc {
-			acc[c] *= correction
-		}
-		for t, x := range scores[:seen] {
-			p := exp32(x - top)
-			l += p
-			s.c.k.axpy(acc, p, v[t*D:][:D])
-		}
-		sum[0], sum[1] = top, l
+// output is where query i of an item writes.
+func (j *attendJob) output(it *attendItem, i int) []float32 {
+	s, g := j.s, j.s.group()
+	return j.out[((it.row+i/g)*s.spec.Heads+it.kvh*g+i%g)*s.spec.HeadDim:][:s.spec.HeadDim]
+}
+
+func scaleTo(dst, x []float32, factor float32) {
+	for c := range dst {
+		dst[c] = x[c] * factor
 	}
+}
+
+// partial is what an online softmax has seen of some queries.
+type partial struct {
+	m, l []float32 // (queries)
+	acc  []float32 // (queries, head dim) Σ exp(score - m)·v
+}
+
+// sumSize is the room of a partial of one KV head's queries.
+func (s *store) sumSize() int { return s.group() * (2 + s.spec.HeadDim) }
+
+// newPartial makes an empty partial of n queries in memory.
+func newPartial(f []float32, n, headDim int) partial {
+	p := partial{f[:n], f[n : 2*n], f[2*n:][:n*headDim]}
+	for i := range p.m {
+		p.m[i] = noScore
+	}
+	clear(p.l)
+	clear(p.acc)
+	return p
+}
+
+// noScore is below every score, and finite, so that differences are numbers.
+const noScore = -1e30
+
+// part returns the memory of item i's sums, emptied.
+func (j *attendJob) part(i int) partial {
+	size := j.s.sumSize()
+	return newPartial(j.sums[i*size:][:size], j.s.group(), j.s.spec.HeadDim)
+}
+
+// plain adds the item's blocks to the sums of its queries, row by row: the twin of all other ways.
+func (j *attendJob) plain(it *attendItem, sum partial, w *scratch) {
+	s, D, g := j.s, j.s.spec.HeadDim, j.s.group()
+	scale := float32(1 / math.Sqrt(float64(D)))
+	scores := grow(&w.s, backend.BlockRows)
+	pos := it.p.rowsBefore(it.lo)
+	for i := it.lo; i < it.hi && pos < it.pos+it.n; i++ {
+		b := &it.p.blocks[i]
+		k, v := grow(&w.k, b.rows*D), grow(&w.v, b.rows*D)
+		s.expand(k, v, b, it.kvh)
+		for r := range it.n * g {
+			seen := min(b.rows, it.pos+r/g-pos+1)
+			if seen <= 0 {
+				continue
+			}
+			q := j.q[((it.row+r/g)*s.spec.Heads+it.kvh*g+r%g)*D:][:D]
+			top := sum.m[r]
+			for t := range seen {
+				scores[t] = s.c.k.dot(q, k[t*D:][:D]) * scale
+				top = max(top, scores[t])
+			}
+			correction := exp32(sum.m[r] - top)
+			l, acc := sum.l[r]*correction, sum.acc[r*D:][:D]
+			for c := range acc {
+				acc[c] *= correction
+			}
+			for t, x := range scores[:seen] {
+				p := exp32(x - top)
+				l += p
+				s.c.k.axpy(acc, p, v[t*D:][:D])
+			}
+			sum.m[r], sum.l[r] = top, l
+		}
+		pos += b.rows
+	}
+}
+
+// rowsBefore counts the rows in blocks [0, i).
+func (p *past) rowsBefore(i int) (n int) {
+	for _, b := range p.blocks[:i] {
+		n += b.rows
+	}
+	return n
 }
 
 func exp32(x float32) float32 { return float32(math.Exp(float64(x))) }
@@ -163,29 +211,39 @@ func (s *store) expand(k, v []float32, b *block, kvh int) {
 	pv.expand(v, b.rows, s.c.k)
 }
 
-// finish writes a query's output from its sum.
-func (j *attendJob) finish(it *attendItem, i int, sum []float32) {
-	s, D, g := j.s, j.s.spec.HeadDim, j.s.group()
-	out := j.out[((it.row+i/g)*s.spec.Heads+it.kvh*g+i%g)*D:][:D]
-	for c, x := range sum[2:] {
-		out[c] = x / sum[1]
+// merge joins the parts of a step, in order, and writes its outputs. Sums of packed parts are added up as their kernels left the channels, and put in
+// order once.
+func (j *attendJob) merge(st *step) {
+	s, D := j.s, j.s.spec.HeadDim
+	it := &j.items[st.first]
+	natural, packed := grow(&j.natural, D), grow(&j.permuted, D)
+	for h := range s.group() {
+		top, l := float32(noScore), float32(0)
+		for i := range st.parts {
+			top = max(top, j.peek(st.first + i).m[h])
+		}
+		clear(natural)
+		clear(packed)
+		for i := range st.parts {
+			p := j.peek(st.first + i)
+			f := exp32(p.m[h] - top)
+			l += f * p.l[h]
+			to := natural
+			if j.items[st.first+i].packed {
+				to = packed
+			}
+			s.c.k.axpy(to, f, p.acc[h*D:][:D])
+		}
+		out := j.output(it, h)
+		for c, at := range s.packed.order {
+			out[c] = (natural[c] + packed[at]) / l
+		}
 	}
 }
 
-// mergeParts joins the parts of one decode step and KV head, in order, into its first part, and writes the outputs.
-func (j *attendJob) mergeParts(first int) {
+// peek returns the sums of item i.
+func (j *attendJob) peek(i int) partial {
 	g, size := j.s.group(), j.s.sumSize()
-	for h := range g {
-		a := j.sums[(first*g+h)*size:][:size]
-		for p := 1; p < j.items[first].parts; p++ {
-			b := j.sums[((first+p)*g+h)*size:][:size]
-			top := max(a[0], b[0])
-			fa, fb := exp32(a[0]-top), exp32(b[0]-top)
-			a[0], a[1] = top, a[1]*fa+b[1]*fb
-			for c := 2; c < size; c++ {
-				a[c] = a[c]*fa + b[c]*fb
-			}
-		}
-		j.finish(&j.items[first], h, a)
-	}
+	f := j.sums[i*size:][:size]
+	return partial{f[:g], f[g : 2*g], f[2*g:]}
 }

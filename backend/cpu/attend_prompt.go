@@ -62,15 +62,9 @@ func (j *attendJob) prompt(it *attendItem, w *scratch) {
 		pos += b.rows
 	}
 	for r := range n {
-		out := j.out[((it.row+r/g)*s.spec.Heads+it.kvh*g+r%g)*D:][:D]
-		for c, x := range acc[r*D:][:D] {
-			out[c] = x / sum[r]
-		}
+		scaleTo(j.output(it, r), acc[r*D:], 1/sum[r])
 	}
 }
-
-// noScore is below every score, and finite.
-const noScore = -1e30
 
 // promptBlock passes n queries over one block of K, as columns, and V, as rows.
 func (j *attendJob) promptBlock(n int, q, acc, scores, k, v, m, sum, factor []float32, seen []int32) {

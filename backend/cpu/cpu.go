@@ -131,7 +131,9 @@ type scratch struct {
 	s    []float32
 	sums []float32
 
-	prompt promptScratch
+	tmp, weights []byte
+	factors      []float32
+	prompt       promptScratch
 }
 
 func grow[T any](s *[]T, n int) []T {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"mustafar/gguf"
+	"mustafar/sparse"
 )
 
 // kernels are the inner loops of one SIMD level. Each has a plain Go twin in the level "generic", and a test that holds the levels together.
@@ -32,6 +33,30 @@ type kernels struct {
 	adders    map[int]addFunc // by queries
 	softmax   func(scores, m, sum, factor *float32, n *int32, queries int)
 	transpose func(dst, src *float32, columns int) // [64][columns] to [columns][64]
+
+	// Attention of decode steps, straight on the rows of a codec (its sparsity aside). Codecs that have none are expanded.
+	rows map[sparse.Codec]rowKernels
+}
+
+// rowKernels score and sum up rows of one codec.
+type rowKernels struct {
+	bits   int                // of the integers that rows are multiplied as; 32: as f32
+	weigh  weighFunc          // weights of that width
+	scores map[int]scoresFunc // by head dimension
+	sums   [][]sumsFunc       // by word of 64 channels, and query heads - 1; dense rows have one word, the others are offsets
+}
+
+type (
+	scoresFunc = func(bitmaps, values *byte, scales *uint16, q *byte, qscale, out *float32, rows16, rowBytes, heads int, tmp *byte)
+	weighFunc  = func(scores *float32, scales *uint16, weights *byte, m, sum, factors *float32, largest float32, n, heads int)
+	sumsFunc   = func(bitmaps, values, weights *byte, acc, factors *float32, rows, rowBytes, bitmapBytes, accBytes int)
+)
+
+// rowsOf returns the kernels for rows of a codec, ok if the level has them for this head dimension.
+func (k *kernels) rowsOf(c sparse.Codec, headDim int) (r rowKernels, ok bool) {
+	c.Sparsity = 0
+	r, ok = k.rows[c]
+	return r, ok && r.scores[headDim] != nil
 }
 
 // packs reports whether matrices are packed for this level.

@@ -55,6 +55,8 @@ type segment struct {
 	next   int   // first block that no table counts, nor any behind it
 	refs   []int // a block: tables that count it
 	most   []int // a block, while counting bytes: the most rows that a table counts
+
+	largest []float32 // (kv heads, blocks) the largest scale of a block's V rows
 }
 
 // segmentRows is the least room of a segment.
@@ -65,7 +67,7 @@ func (s *store) newSegment() *segment {
 	n := rows / backend.BlockRows
 	g := &segment{
 		slab:   newSlab(s.spec.KVHeads * (s.k.bytes(rows) + s.v.bytes(rows))),
-		blocks: n, refs: make([]int, n), most: make([]int, n),
+		blocks: n, refs: make([]int, n), most: make([]int, n), largest: make([]float32, s.spec.KVHeads*n),
 	}
 	s.allocated += int64(len(g.slab.data))
 	return g

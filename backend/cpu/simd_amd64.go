@@ -2,7 +2,7 @@
 
 package cpu
 
-//go:generate sh -c "cd _generate && go run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg cpu"
+//go:generate sh -c "cd _generate && for p in rows weights attention; do go run . -part $DOLLAR{p} -out ../$DOLLAR{p}_amd64.s -stubs ../$DOLLAR{p}_amd64.go -pkg cpu || exit 1; done"
 
 import "golang.org/x/sys/cpu"
 
@@ -32,6 +32,7 @@ var avx512 = kernels{
 	floats:    floatsAVX512,
 	adders:    addersAVX512,
 	softmax:   softmaxAVX512,
+	rows:      rowsAVX512,
 	transpose: transposeAVX2,
 }
 

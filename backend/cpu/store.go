@@ -4,19 +4,21 @@ import (
 	"fmt"
 
 	"mustafar/backend"
+	"mustafar/sparse"
 )
 
 // store is one layer's K and V. It implements backend.Store.
 type store struct {
-	c     *CPU
-	spec  backend.StoreSpec
-	seqs  []*past
-	arena *arena // of dense blocks
-	k, v  rowLayout
+	c             *CPU
+	spec          backend.StoreSpec
+	seqs          []*past
+	arena         *arena // of dense blocks
+	k, v          rowLayout
+	dense, packed stepKernels // for decode steps
 
 	bytes     int64 // of rows in use, shared ones once
 	stale     bool  // a shared block lost a table: bytes must be counted anew
-	allocated int64 // but for the arena, which all layers share
+	allocated int64
 	pack      packJob
 	app       appendJob
 }
@@ -40,7 +42,8 @@ type block struct {
 type denseBlock struct {
 	piece piece
 	half  []uint16
-	cap   int // rows
+	cap   int // rows that there is memory for
+	room  int // rows that may be used
 	refs  int // tables that count it
 	most  int // while counting bytes: the most rows that a table counts
 }
@@ -57,6 +60,8 @@ func (c *CPU) NewStore(spec backend.StoreSpec) backend.Store {
 	return &store{
 		c: c, spec: spec, arena: c.dense[size],
 		k: newRowLayout(spec.K, spec.HeadDim), v: newRowLayout(spec.V, spec.HeadDim),
+		dense:  newStepKernels(c.k, sparse.Dense, sparse.Dense, spec.HeadDim),
+		packed: newStepKernels(c.k, spec.K, spec.V, spec.HeadDim),
 	}
 }
 
@@ -76,7 +81,7 @@ func (s *store) past(seq int) *past {
 func (s *store) Len(seq int) int    { return s.past(seq).n }
 func (s *store) Packed(seq int) int { return s.past(seq).packed }
 
-// Allocated counts this layer's segments. Dense blocks come from an arena that all layers share: Arena tells its size.
+// Allocated counts this layer's segments and dense blocks.
 func (s *store) Allocated() int64 { return s.allocated }
 
 // Bytes counts rows in use.
@@ -135,7 +140,7 @@ func (b *block) most() *int {
 func (s *store) room(p *past) *block {
 	if last := len(p.blocks) - 1; last >= 0 {
 		b := &p.blocks[last]
-		if d := b.dense; d != nil && b.rows < d.cap {
+		if d := b.dense; d != nil && b.rows < d.room {
 			if d.refs > 1 {
 				*b = s.copyDense(*b)
 			}
@@ -151,20 +156,23 @@ func (s *store) room(p *past) *block {
 }
 
 func (s *store) newDense(rows int) *denseBlock {
-	d := &denseBlock{cap: rows, refs: 1}
-	if rows == backend.BlockRows {
+	d := &denseBlock{cap: roundUp(rows, kernelRows), room: rows, refs: 1}
+	if d.cap == backend.BlockRows {
 		d.piece = s.arena.get()
 		d.half = asHalves(d.piece.data)
 	} else { // the sinks: too few rows for a whole piece
-		d.half = make([]uint16, rows*s.spec.DenseRowBytes()/2)
-		s.allocated += int64(2 * len(d.half))
+		d.half = make([]uint16, d.cap*s.spec.DenseRowBytes()/2)
 	}
+	s.allocated += int64(2 * len(d.half))
 	return d
 }
 
+// kernelRows is how many rows of K a kernel reads at once, whether they count or not.
+const kernelRows = 16
+
 // copyDense moves the rows that b counts of a shared block to a block of their own.
 func (s *store) copyDense(b block) block {
-	d := s.newDense(b.dense.cap)
+	d := s.newDense(b.dense.room)
 	stride := d.cap * s.spec.HeadDim
 	for h := range 2 * s.spec.KVHeads {
 		copy(d.half[h*stride:][:b.rows*s.spec.HeadDim], b.dense.half[h*stride:])
@@ -184,10 +192,11 @@ func (s *store) release(b block) {
 	switch {
 	case b.seg != nil:
 		s.releaseEnd(b.seg)
-	case b.dense.piece.home != nil:
-		s.arena.put(b.dense.piece)
 	default:
 		s.allocated -= int64(2 * len(b.dense.half))
+		if b.dense.piece.home != nil {
+			s.arena.put(b.dense.piece)
+		}
 	}
 }
 

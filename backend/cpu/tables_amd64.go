@@ -4,7 +4,10 @@
 
 package cpu
 
-import "mustafar/gguf"
+import (
+	"mustafar/gguf"
+	"mustafar/sparse"
+)
 
 var matricesAVX512 = map[gguf.Type]matrixKernels{
 	gguf.Q4_0:   {direct: map[int]productFunc{1: mul1Q4x0AVX512, 4: mul4Q4x0AVX512}, unpack: unpackQ4x0AVX512, unpacked: map[int]tileFunc{8: mul8Tile1AVX512, 16: mul16Tile1AVX512}, floats: floatsQ4x0AVX512},
@@ -51,3 +54,13 @@ var floatsAVX2 = map[gguf.Type]map[int]floatFunc{
 }
 
 var addersAVX2 = map[int]addFunc{1: add1F32AVX2, 4: add4F32AVX2}
+
+var rowsAVX512 = map[sparse.Codec]rowKernels{
+	{Pruned: false, Values: sparse.F16}: {bits: 32, weigh: weigh32, scores: map[int]scoresFunc{64: scoresDensef16D64, 128: scoresDensef16D128, 256: scoresDensef16D256}, sums: [][]sumsFunc{{sums1ofDensef16W0, sums2ofDensef16W0, sums3ofDensef16W0, sums4ofDensef16W0}}},
+	{Pruned: false, Values: sparse.I16}: {bits: 16, weigh: weigh16, scores: map[int]scoresFunc{64: scoresDensei16D64, 128: scoresDensei16D128, 256: scoresDensei16D256}, sums: [][]sumsFunc{{sums1ofDensei16W0, sums2ofDensei16W0, sums3ofDensei16W0, sums4ofDensei16W0}}},
+	{Pruned: false, Values: sparse.I8}:  {bits: 8, weigh: weigh8, scores: map[int]scoresFunc{64: scoresDensei8D64, 128: scoresDensei8D128, 256: scoresDensei8D256}, sums: [][]sumsFunc{{sums1ofDensei8W0, sums2ofDensei8W0, sums3ofDensei8W0, sums4ofDensei8W0}}},
+	{Pruned: true, Values: sparse.F16}:  {bits: 32, weigh: weigh32, scores: map[int]scoresFunc{64: scoresSparsef16D64, 128: scoresSparsef16D128, 256: scoresSparsef16D256}, sums: [][]sumsFunc{{sums1ofSparsef16W0, sums2ofSparsef16W0, sums3ofSparsef16W0, sums4ofSparsef16W0}, {sums1ofSparsef16W1, sums2ofSparsef16W1, sums3ofSparsef16W1, sums4ofSparsef16W1}, {sums1ofSparsef16W2, sums2ofSparsef16W2, sums3ofSparsef16W2, sums4ofSparsef16W2}, {sums1ofSparsef16W3, sums2ofSparsef16W3, sums3ofSparsef16W3, sums4ofSparsef16W3}}},
+	{Pruned: true, Values: sparse.I16}:  {bits: 16, weigh: weigh16, scores: map[int]scoresFunc{64: scoresSparsei16D64, 128: scoresSparsei16D128, 256: scoresSparsei16D256}, sums: [][]sumsFunc{{sums1ofSparsei16W0, sums2ofSparsei16W0, sums3ofSparsei16W0, sums4ofSparsei16W0}, {sums1ofSparsei16W1, sums2ofSparsei16W1, sums3ofSparsei16W1, sums4ofSparsei16W1}, {sums1ofSparsei16W2, sums2ofSparsei16W2, sums3ofSparsei16W2, sums4ofSparsei16W2}, {sums1ofSparsei16W3, sums2ofSparsei16W3, sums3ofSparsei16W3, sums4ofSparsei16W3}}},
+	{Pruned: true, Values: sparse.I8}:   {bits: 8, weigh: weigh8, scores: map[int]scoresFunc{64: scoresSparsei8D64, 128: scoresSparsei8D128, 256: scoresSparsei8D256}, sums: [][]sumsFunc{{sums1ofSparsei8W0, sums2ofSparsei8W0, sums3ofSparsei8W0, sums4ofSparsei8W0}, {sums1ofSparsei8W1, sums2ofSparsei8W1, sums3ofSparsei8W1, sums4ofSparsei8W1}, {sums1ofSparsei8W2, sums2ofSparsei8W2, sums3ofSparsei8W2, sums4ofSparsei8W2}, {sums1ofSparsei8W3, sums2ofSparsei8W3, sums3ofSparsei8W3, sums4ofSparsei8W3}}},
+	{Pruned: true, Values: sparse.I4}:   {bits: 8, weigh: weigh8, scores: map[int]scoresFunc{64: scoresSparsei4D64, 128: scoresSparsei4D128, 256: scoresSparsei4D256}, sums: [][]sumsFunc{{sums1ofSparsei4W0, sums2ofSparsei4W0, sums3ofSparsei4W0, sums4ofSparsei4W0}, {sums1ofSparsei4W1, sums2ofSparsei4W1, sums3ofSparsei4W1, sums4ofSparsei4W1}, {sums1ofSparsei4W2, sums2ofSparsei4W2, sums3ofSparsei4W2, sums4ofSparsei4W2}, {sums1ofSparsei4W3, sums2ofSparsei4W3, sums3ofSparsei4W3, sums4ofSparsei4W3}}},
+}

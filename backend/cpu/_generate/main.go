@@ -1,7 +1,12 @@
-// Command generate writes the assembly of backend/cpu: go run . -out ../kernels_amd64.s -stubs ../kernels_amd64.go -pkg cpu
+// Command generate writes the assembly of backend/cpu, one part a run:
+//
+//	go run . -part weights -out ../weights_amd64.s -stubs ../weights_amd64.go -pkg cpu
+//
+// The part "weights" also writes tables_amd64.go, where Go finds kernels by type and size.
 package main
 
 import (
+	"flag"
 	"log"
 
 	. "github.com/mmcloughlin/avo/build"
@@ -33,24 +38,38 @@ func (l level) vec() reg.VecVirtual {
 func (l level) lanes() int { return l.bytes / 4 }
 
 func main() {
+	part := flag.String("part", "", "what to write: rows, weights or attention")
+	flag.Parse()
 	ConstraintExpr("!noasm")
 	levels := []level{avx512, avx2}
-	pauseFunction()
-	for _, l := range levels {
-		l.dot()
-		l.axpy()
-		l.halves()
-		l.toHalves()
-		l.scaleBy()
-		l.swiglu()
-		l.rope()
-		l.softmax()
-		l.transpose()
-		l.quantise()
-		l.matrices()
-	}
-	if err := writeTables("../tables_amd64.go", levels); err != nil {
-		log.Fatal(err)
+	switch *part {
+	case "rows":
+		pauseFunction()
+		for _, l := range levels {
+			l.dot()
+			l.axpy()
+			l.scaleBy()
+			l.swiglu()
+			l.rope()
+			l.halves()
+			l.toHalves()
+			l.quantise()
+		}
+	case "weights":
+		for _, l := range levels {
+			l.matrices()
+		}
+		if err := writeTables("../tables_amd64.go", levels); err != nil {
+			log.Fatal(err)
+		}
+	case "attention":
+		for _, l := range levels {
+			l.softmax()
+			l.transpose()
+		}
+		decode()
+	default:
+		log.Fatalf("no part %q", *part)
 	}
 	Generate()
 }
