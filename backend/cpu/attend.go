@@ -69,13 +69,14 @@ func (s *store) Attend(out, q backend.Tensor, runs []backend.Run) {
 	}
 }
 
-// addStep cuts a step's past into parts: at every partBlocks blocks, and where dense blocks meet packed ones, whose sums have another order.
+// addStep cuts a step's past into parts: at every partBlocks blocks, and where dense blocks meet packed ones whose sums have another order.
 func (j *attendJob) addStep(p *past, r backend.Run, kvh int) {
 	st := step{first: len(j.items)}
+	apart := j.s.packed.ok
 	for lo := 0; lo < len(p.blocks); {
-		packed := p.blocks[lo].seg != nil
+		packed := apart && p.blocks[lo].seg != nil
 		hi := lo + 1
-		for hi < len(p.blocks) && hi%partBlocks != 0 && (p.blocks[hi].seg != nil) == packed {
+		for hi < len(p.blocks) && hi%partBlocks != 0 && (apart && p.blocks[hi].seg != nil) == packed {
 			hi++
 		}
 		j.items = append(j.items, attendItem{p: p, kvh: kvh, row: r.Row, n: 1, pos: r.Pos, lo: lo, hi: hi, step: len(j.steps), packed: packed})
@@ -94,7 +95,7 @@ func (j *attendJob) addPanels(p *past, r backend.Run, kvh int) {
 func (j *attendJob) do(chunk, worker int) {
 	it, s, w := &j.items[chunk], j.s, &j.s.c.scratch[worker]
 	switch {
-	case it.step >= 0 && s.stepKernels(it.packed).ok:
+	case it.step >= 0 && s.packed.ok:
 		j.stepPart(it, j.part(chunk), w)
 	case it.step >= 0:
 		sum := j.part(chunk)
