@@ -103,14 +103,11 @@ func (s *store) Compress(seq, n int) {
 	p.packed += n
 }
 
-func (j *packJob) do(chunk, _ int) {
+func (j *packJob) do(chunk, worker int) {
 	i, kvh := chunk/j.s.spec.KVHeads, chunk%j.s.spec.KVHeads
 	k, v := j.s.head(j.seg, kvh, j.at+i)
 	dk, dv := j.blocks[i].dense.head(kvh, j.s.spec.HeadDim)
-	D := j.s.spec.HeadDim
-	for r := range j.blocks[i].rows {
-		k.encode(r, dk[r*D:][:D])
-		v.encode(r, dv[r*D:][:D])
-	}
+	k.encodeRows(dk, j.blocks[i].rows, j.s.c.k, &j.s.c.scratch[worker])
+	v.encodeRows(dv, j.blocks[i].rows, j.s.c.k, &j.s.c.scratch[worker])
 	j.seg.largest[kvh*j.seg.blocks+j.at+i] = largestScale(v.scales[:v.scl*j.blocks[i].rows])
 }

@@ -518,3 +518,198 @@ func sums3ofSparsei4W3(bitmaps *byte, values *byte, weights *byte, acc *float32,
 //
 //go:noescape
 func sums4ofSparsei4W3(bitmaps *byte, values *byte, weights *byte, acc *float32, factors *float32, rows int, rowBytes int, bitmapBytes int, accBytes int)
+
+// 4·rows4 rows of 64 channels.
+//
+//go:noescape
+func chooseD64(x *uint16, bitmaps *uint64, rows4 int, keep int)
+
+// rows of 64 channels; bitmapBytes a row, 0 for one bitmap of all. Up to 128 bytes are written behind the last row; tmp [128].
+//
+//go:noescape
+func packf16D64(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+
+// rows of 64 channels; bitmapBytes a row, 0 for one bitmap of all. Up to 128 bytes are written behind the last row; tmp [128].
+//
+//go:noescape
+func packi16D64(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+
+// rows of 64 channels; bitmapBytes a row, 0 for one bitmap of all. Up to 128 bytes are written behind the last row; tmp [128].
+//
+//go:noescape
+func packi8D64(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+
+// rows of 64 channels; bitmapBytes a row, 0 for one bitmap of all. Up to 128 bytes are written behind the last row; tmp [128].
+//
+//go:noescape
+func packi4D64(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+
+// 4·rows4 rows of 128 channels.
+//
+//go:noescape
+func chooseD128(x *uint16, bitmaps *uint64, rows4 int, keep int)
+
+// rows of 128 channels; bitmapBytes a row, 0 for one bitmap of all. Up to 256 bytes are written behind the last row; tmp [192].
+//
+//go:noescape
+func packf16D128(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+
+// rows of 128 channels; bitmapBytes a row, 0 for one bitmap of all. Up to 256 bytes are written behind the last row; tmp [192].
+//
+//go:noescape
+func packi16D128(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+
+// rows of 128 channels; bitmapBytes a row, 0 for one bitmap of all. Up to 256 bytes are written behind the last row; tmp [192].
+//
+//go:noescape
+func packi8D128(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+
+// rows of 128 channels; bitmapBytes a row, 0 for one bitmap of all. Up to 256 bytes are written behind the last row; tmp [192].
+//
+//go:noescape
+func packi4D128(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+
+// 4·rows4 rows of 256 channels.
+//
+//go:noescape
+func chooseD256(x *uint16, bitmaps *uint64, rows4 int, keep int)
+
+// rows of 256 channels; bitmapBytes a row, 0 for one bitmap of all. Up to 512 bytes are written behind the last row; tmp [320].
+//
+//go:noescape
+func packf16D256(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+
+// rows of 256 channels; bitmapBytes a row, 0 for one bitmap of all. Up to 512 bytes are written behind the last row; tmp [320].
+//
+//go:noescape
+func packi16D256(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+
+// rows of 256 channels; bitmapBytes a row, 0 for one bitmap of all. Up to 512 bytes are written behind the last row; tmp [320].
+//
+//go:noescape
+func packi8D256(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+
+// rows of 256 channels; bitmapBytes a row, 0 for one bitmap of all. Up to 512 bytes are written behind the last row; tmp [320].
+//
+//go:noescape
+func packi4D256(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+
+// rows of 64 channels.
+//
+//go:noescape
+func expandDensei16D64AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 128 channels.
+//
+//go:noescape
+func expandDensei16D128AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 256 channels.
+//
+//go:noescape
+func expandDensei16D256AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 8·octets channels.
+//
+//go:noescape
+func expandDensei16AVX2(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 64 channels.
+//
+//go:noescape
+func expandDensei8D64AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 128 channels.
+//
+//go:noescape
+func expandDensei8D128AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 256 channels.
+//
+//go:noescape
+func expandDensei8D256AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 8·octets channels.
+//
+//go:noescape
+func expandDensei8AVX2(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 64 channels.
+//
+//go:noescape
+func expandSparsef16D64AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 128 channels.
+//
+//go:noescape
+func expandSparsef16D128AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 256 channels.
+//
+//go:noescape
+func expandSparsef16D256AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 8·octets channels.
+//
+//go:noescape
+func expandSparsef16AVX2(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 64 channels.
+//
+//go:noescape
+func expandSparsei16D64AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 128 channels.
+//
+//go:noescape
+func expandSparsei16D128AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 256 channels.
+//
+//go:noescape
+func expandSparsei16D256AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 8·octets channels.
+//
+//go:noescape
+func expandSparsei16AVX2(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 64 channels.
+//
+//go:noescape
+func expandSparsei8D64AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 128 channels.
+//
+//go:noescape
+func expandSparsei8D128AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 256 channels.
+//
+//go:noescape
+func expandSparsei8D256AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 8·octets channels.
+//
+//go:noescape
+func expandSparsei8AVX2(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 64 channels.
+//
+//go:noescape
+func expandSparsei4D64AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 128 channels.
+//
+//go:noescape
+func expandSparsei4D128AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 256 channels.
+//
+//go:noescape
+func expandSparsei4D256AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+
+// rows of 8·octets channels.
+//
+//go:noescape
+func expandSparsei4AVX2(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)

@@ -23094,3 +23094,4901 @@ rows:
 	ADDQ           DX, AX
 	VZEROUPPER
 	RET
+
+// func chooseD64(x *uint16, bitmaps *uint64, rows4 int, keep int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, POPCNT
+TEXT ·chooseD64(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         rows4+16(FP), DX
+	MOVQ         keep+24(FP), BX
+	MOVL         $0x7fff7fff, SI
+	VPBROADCASTD SI, Z0
+
+rows:
+	XORL SI, SI
+	XORL DI, DI
+	XORL R8, R8
+	XORL R9, R9
+	MOVL $0x00004000, R10
+
+bit:
+	MOVL         SI, R11
+	ORL          R10, R11
+	VPBROADCASTW R11, Z1
+	VPANDD       (AX), Z0, Z2
+	VPANDD       64(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R12
+	POPCNTQ      R12, R12
+	CMPQ         R12, BX
+	CMOVLGE      R11, SI
+	MOVL         DI, R11
+	ORL          R10, R11
+	VPBROADCASTW R11, Z1
+	VPANDD       128(AX), Z0, Z2
+	VPANDD       192(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R12
+	POPCNTQ      R12, R12
+	CMPQ         R12, BX
+	CMOVLGE      R11, DI
+	MOVL         R8, R11
+	ORL          R10, R11
+	VPBROADCASTW R11, Z1
+	VPANDD       256(AX), Z0, Z2
+	VPANDD       320(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R12
+	POPCNTQ      R12, R12
+	CMPQ         R12, BX
+	CMOVLGE      R11, R8
+	MOVL         R9, R11
+	ORL          R10, R11
+	VPBROADCASTW R11, Z1
+	VPANDD       384(AX), Z0, Z2
+	VPANDD       448(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R12
+	POPCNTQ      R12, R12
+	CMPQ         R12, BX
+	CMOVLGE      R11, R9
+	SHRL         $0x01, R10
+	JNZ          bit
+	VPBROADCASTW SI, Z1
+	MOVQ         BX, SI
+	XORL         R10, R10
+	VPANDD       (AX), Z0, Z2
+	VPANDD       64(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         R11, (CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	VPANDD       (AX), Z0, Z2
+	VPANDD       64(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         $-1, R12
+	BZHIQ        SI, R12, R12
+	PDEPQ        R11, R12, R12
+	ORQ          R12, (CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	CMOVQLT      R10, SI
+	VPBROADCASTW DI, Z1
+	MOVQ         BX, SI
+	XORL         DI, DI
+	VPANDD       128(AX), Z0, Z2
+	VPANDD       192(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         R10, 8(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	VPANDD       128(AX), Z0, Z2
+	VPANDD       192(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         $-1, R11
+	BZHIQ        SI, R11, R11
+	PDEPQ        R10, R11, R11
+	ORQ          R11, 8(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	CMOVQLT      DI, SI
+	VPBROADCASTW R8, Z1
+	MOVQ         BX, SI
+	XORL         DI, DI
+	VPANDD       256(AX), Z0, Z2
+	VPANDD       320(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 16(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       256(AX), Z0, Z2
+	VPANDD       320(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R10
+	BZHIQ        SI, R10, R10
+	PDEPQ        R8, R10, R10
+	ORQ          R10, 16(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	VPBROADCASTW R9, Z1
+	MOVQ         BX, SI
+	XORL         DI, DI
+	VPANDD       384(AX), Z0, Z2
+	VPANDD       448(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 24(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       384(AX), Z0, Z2
+	VPANDD       448(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R9
+	BZHIQ        SI, R9, R9
+	PDEPQ        R8, R9, R9
+	ORQ          R9, 24(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	ADDQ         $0x00000200, AX
+	ADDQ         $0x00000020, CX
+	DECQ         DX
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func packf16D64(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, POPCNT
+TEXT ·packf16D64(SB), NOSPLIT, $0-64
+	MOVQ x+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), BX
+	MOVQ rowBytes+40(FP), SI
+	MOVQ bitmapBytes+48(FP), DI
+
+row:
+	MOVQ          DX, R8
+	VMOVDQU64     (AX), Z0
+	KMOVD         (CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       (CX), R9
+	LEAQ          (R8)(R9*2), R8
+	VMOVDQU64     64(AX), Z0
+	KMOVD         4(CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       4(CX), R9
+	LEAQ          (R8)(R9*2), R8
+	ADDQ          $0x00000080, AX
+	ADDQ          DI, CX
+	ADDQ          SI, DX
+	SUBQ          $0x00000001, BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func packi16D64(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·packi16D64(SB), NOSPLIT, $0-64
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         values+16(FP), DX
+	MOVQ         scales+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         rowBytes+40(FP), DI
+	MOVQ         bitmapBytes+48(FP), R8
+	MOVL         $0x7fff7fff, R9
+	VPBROADCASTD R9, Z0
+	MOVL         $0xc6fffe00, R9
+	VPBROADCASTD R9, Z1
+	MOVL         $0x46fffe00, R9
+	VPBROADCASTD R9, Z2
+	MOVL         $0x46fffe00, R9
+	VPBROADCASTD R9, Z3
+	MOVL         $0x44800000, R9
+	VPBROADCASTD R9, Z4
+	MOVL         $0x3a800000, R9
+	VPBROADCASTD R9, Z5
+
+row:
+	MOVQ          DX, R9
+	VPANDD        (AX), Z0, Z6
+	VPANDD        64(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VEXTRACTI64X4 $0x01, Z6, Y7
+	VPMAXUW       Y7, Y6, Y6
+	VEXTRACTI128  $0x01, Y6, X7
+	VPMAXUW       X7, X6, X6
+	VPCMPEQW      X7, X7, X7
+	VPXOR         X7, X6, X6
+	VPHMINPOSUW   X6, X6
+	VPXOR         X7, X6, X6
+	VCVTPH2PS     X6, X6
+	VDIVSS        X3, X6, X6
+	VMULSS        X4, X6, X6
+	VCVTPS2PH     $0x00, X6, X6
+	VPEXTRW       $0x00, X6, (BX)
+	VCVTPH2PS     X6, X6
+	VMULSS        X5, X6, X6
+	VBROADCASTSS  X6, Z6
+	VXORPS        Z7, Z7, Z7
+	VCMPPS        $0x04, Z7, Z6, K1
+	VCVTPH2PS     (AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     32(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         (CX), K2
+	VPCOMPRESSW.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       (CX), R10
+	LEAQ          (R9)(R10*2), R9
+	VCVTPH2PS     64(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     96(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         4(CX), K1
+	VPCOMPRESSW.Z Z7, K1, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       4(CX), R10
+	LEAQ          (R9)(R10*2), R9
+	ADDQ          $0x00000080, AX
+	ADDQ          R8, CX
+	ADDQ          DI, DX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func packi8D64(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·packi8D64(SB), NOSPLIT, $0-64
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         values+16(FP), DX
+	MOVQ         scales+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         rowBytes+40(FP), DI
+	MOVQ         bitmapBytes+48(FP), R8
+	MOVL         $0x7fff7fff, R9
+	VPBROADCASTD R9, Z0
+	MOVL         $0xc2fe0000, R9
+	VPBROADCASTD R9, Z1
+	MOVL         $0x42fe0000, R9
+	VPBROADCASTD R9, Z2
+	MOVL         $0x42fe0000, R9
+	VPBROADCASTD R9, Z3
+
+row:
+	MOVQ          DX, R9
+	VPANDD        (AX), Z0, Z4
+	VPANDD        64(AX), Z0, Z5
+	VPMAXUW       Z5, Z4, Z4
+	VEXTRACTI64X4 $0x01, Z4, Y5
+	VPMAXUW       Y5, Y4, Y4
+	VEXTRACTI128  $0x01, Y4, X5
+	VPMAXUW       X5, X4, X4
+	VPCMPEQW      X5, X5, X5
+	VPXOR         X5, X4, X4
+	VPHMINPOSUW   X4, X4
+	VPXOR         X5, X4, X4
+	VCVTPH2PS     X4, X4
+	VDIVSS        X3, X4, X4
+	VCVTPS2PH     $0x00, X4, X4
+	VPEXTRW       $0x00, X4, (BX)
+	VCVTPH2PS     X4, X4
+	VBROADCASTSS  X4, Z4
+	VXORPS        Z5, Z5, Z5
+	VCMPPS        $0x04, Z5, Z4, K1
+	VCVTPH2PS     (AX), Z5
+	VDIVPS        Z4, Z5, Z5
+	VMAXPS        Z1, Z5, Z5
+	VMINPS        Z2, Z5, Z5
+	VCVTPS2DQ.Z   Z5, K1, Z5
+	VPMOVDB       Z5, X5
+	VCVTPH2PS     32(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x01, X6, Z5, Z5
+	VCVTPH2PS     64(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x02, X6, Z5, Z5
+	VCVTPH2PS     96(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x03, X6, Z5, Z5
+	KMOVQ         (CX), K1
+	VPCOMPRESSB.Z Z5, K1, Z5
+	VMOVDQU64     Z5, (R9)
+	POPCNTQ       (CX), R10
+	ADDQ          R10, R9
+	ADDQ          $0x00000080, AX
+	ADDQ          R8, CX
+	ADDQ          DI, DX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func packi4D64(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI2, F16C
+TEXT ·packi4D64(SB), NOSPLIT, $0-64
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         values+16(FP), DX
+	MOVQ         scales+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         rowBytes+40(FP), DI
+	MOVQ         bitmapBytes+48(FP), R8
+	MOVL         $0x7fff7fff, R9
+	VPBROADCASTD R9, Z0
+	MOVL         $0xc0e00000, R9
+	VPBROADCASTD R9, Z1
+	MOVL         $0x40e00000, R9
+	VPBROADCASTD R9, Z2
+	MOVL         $0x40e00000, R9
+	VPBROADCASTD R9, Z3
+	MOVL         $0x08080808, R9
+	VPBROADCASTD R9, Z4
+	MOVL         $0x10011001, R9
+	VPBROADCASTD R9, Z5
+
+row:
+	MOVQ          DX, R9
+	VPANDD        (AX), Z0, Z6
+	VPANDD        64(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VEXTRACTI64X4 $0x01, Z6, Y7
+	VPMAXUW       Y7, Y6, Y6
+	VEXTRACTI128  $0x01, Y6, X7
+	VPMAXUW       X7, X6, X6
+	VPCMPEQW      X7, X7, X7
+	VPXOR         X7, X6, X6
+	VPHMINPOSUW   X6, X6
+	VPXOR         X7, X6, X6
+	VCVTPH2PS     X6, X6
+	VDIVSS        X3, X6, X6
+	VCVTPS2PH     $0x00, X6, X6
+	VPEXTRW       $0x00, X6, (BX)
+	VCVTPH2PS     X6, X6
+	VBROADCASTSS  X6, Z6
+	VXORPS        Z7, Z7, Z7
+	VCMPPS        $0x04, Z7, Z6, K1
+	VCVTPH2PS     (AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VPMOVDB       Z7, X7
+	VCVTPH2PS     32(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x01, X8, Z7, Z7
+	VCVTPH2PS     64(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x02, X8, Z7, Z7
+	VCVTPH2PS     96(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x03, X8, Z7, Z7
+	KMOVQ         (CX), K1
+	VPADDB        Z4, Z7, Z7
+	VPCOMPRESSB.Z Z7, K1, Z7
+	VPMADDUBSW    Z5, Z7, Z7
+	VPMOVWB       Z7, Y7
+	VMOVDQU       Y7, (R9)
+	ADDQ          $0x00000080, AX
+	ADDQ          R8, CX
+	ADDQ          DI, DX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func chooseD128(x *uint16, bitmaps *uint64, rows4 int, keep int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, POPCNT
+TEXT ·chooseD128(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         rows4+16(FP), DX
+	MOVQ         keep+24(FP), BX
+	MOVL         $0x7fff7fff, SI
+	VPBROADCASTD SI, Z0
+
+rows:
+	XORL SI, SI
+	XORL DI, DI
+	XORL R8, R8
+	XORL R9, R9
+	MOVL $0x00004000, R10
+
+bit:
+	MOVL         SI, R11
+	ORL          R10, R11
+	VPBROADCASTW R11, Z1
+	VPANDD       (AX), Z0, Z2
+	VPANDD       64(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R12
+	POPCNTQ      R12, R12
+	VPANDD       128(AX), Z0, Z2
+	VPANDD       192(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	CMPQ         R12, BX
+	CMOVLGE      R11, SI
+	MOVL         DI, R11
+	ORL          R10, R11
+	VPBROADCASTW R11, Z1
+	VPANDD       256(AX), Z0, Z2
+	VPANDD       320(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R12
+	POPCNTQ      R12, R12
+	VPANDD       384(AX), Z0, Z2
+	VPANDD       448(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	CMPQ         R12, BX
+	CMOVLGE      R11, DI
+	MOVL         R8, R11
+	ORL          R10, R11
+	VPBROADCASTW R11, Z1
+	VPANDD       512(AX), Z0, Z2
+	VPANDD       576(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R12
+	POPCNTQ      R12, R12
+	VPANDD       640(AX), Z0, Z2
+	VPANDD       704(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	CMPQ         R12, BX
+	CMOVLGE      R11, R8
+	MOVL         R9, R11
+	ORL          R10, R11
+	VPBROADCASTW R11, Z1
+	VPANDD       768(AX), Z0, Z2
+	VPANDD       832(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R12
+	POPCNTQ      R12, R12
+	VPANDD       896(AX), Z0, Z2
+	VPANDD       960(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	CMPQ         R12, BX
+	CMOVLGE      R11, R9
+	SHRL         $0x01, R10
+	JNZ          bit
+	VPBROADCASTW SI, Z1
+	MOVQ         BX, SI
+	XORL         R10, R10
+	VPANDD       (AX), Z0, Z2
+	VPANDD       64(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         R11, (CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	VPANDD       128(AX), Z0, Z2
+	VPANDD       192(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         R11, 8(CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	VPANDD       (AX), Z0, Z2
+	VPANDD       64(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         $-1, R12
+	BZHIQ        SI, R12, R12
+	PDEPQ        R11, R12, R12
+	ORQ          R12, (CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	CMOVQLT      R10, SI
+	VPANDD       128(AX), Z0, Z2
+	VPANDD       192(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         $-1, R12
+	BZHIQ        SI, R12, R12
+	PDEPQ        R11, R12, R12
+	ORQ          R12, 8(CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	CMOVQLT      R10, SI
+	VPBROADCASTW DI, Z1
+	MOVQ         BX, SI
+	XORL         DI, DI
+	VPANDD       256(AX), Z0, Z2
+	VPANDD       320(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         R10, 16(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	VPANDD       384(AX), Z0, Z2
+	VPANDD       448(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         R10, 24(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	VPANDD       256(AX), Z0, Z2
+	VPANDD       320(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         $-1, R11
+	BZHIQ        SI, R11, R11
+	PDEPQ        R10, R11, R11
+	ORQ          R11, 16(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	CMOVQLT      DI, SI
+	VPANDD       384(AX), Z0, Z2
+	VPANDD       448(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         $-1, R11
+	BZHIQ        SI, R11, R11
+	PDEPQ        R10, R11, R11
+	ORQ          R11, 24(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	CMOVQLT      DI, SI
+	VPBROADCASTW R8, Z1
+	MOVQ         BX, SI
+	XORL         DI, DI
+	VPANDD       512(AX), Z0, Z2
+	VPANDD       576(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 32(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       640(AX), Z0, Z2
+	VPANDD       704(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 40(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       512(AX), Z0, Z2
+	VPANDD       576(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R10
+	BZHIQ        SI, R10, R10
+	PDEPQ        R8, R10, R10
+	ORQ          R10, 32(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	VPANDD       640(AX), Z0, Z2
+	VPANDD       704(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R10
+	BZHIQ        SI, R10, R10
+	PDEPQ        R8, R10, R10
+	ORQ          R10, 40(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	VPBROADCASTW R9, Z1
+	MOVQ         BX, SI
+	XORL         DI, DI
+	VPANDD       768(AX), Z0, Z2
+	VPANDD       832(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 48(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       896(AX), Z0, Z2
+	VPANDD       960(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 56(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       768(AX), Z0, Z2
+	VPANDD       832(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R9
+	BZHIQ        SI, R9, R9
+	PDEPQ        R8, R9, R9
+	ORQ          R9, 48(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	VPANDD       896(AX), Z0, Z2
+	VPANDD       960(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R9
+	BZHIQ        SI, R9, R9
+	PDEPQ        R8, R9, R9
+	ORQ          R9, 56(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	ADDQ         $0x00000400, AX
+	ADDQ         $0x00000040, CX
+	DECQ         DX
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func packf16D128(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, POPCNT
+TEXT ·packf16D128(SB), NOSPLIT, $0-64
+	MOVQ x+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), BX
+	MOVQ rowBytes+40(FP), SI
+	MOVQ bitmapBytes+48(FP), DI
+
+row:
+	MOVQ          DX, R8
+	VMOVDQU64     (AX), Z0
+	KMOVD         (CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       (CX), R9
+	LEAQ          (R8)(R9*2), R8
+	VMOVDQU64     64(AX), Z0
+	KMOVD         4(CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       4(CX), R9
+	LEAQ          (R8)(R9*2), R8
+	VMOVDQU64     128(AX), Z0
+	KMOVD         8(CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       8(CX), R9
+	LEAQ          (R8)(R9*2), R8
+	VMOVDQU64     192(AX), Z0
+	KMOVD         12(CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       12(CX), R9
+	LEAQ          (R8)(R9*2), R8
+	ADDQ          $0x00000100, AX
+	ADDQ          DI, CX
+	ADDQ          SI, DX
+	SUBQ          $0x00000001, BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func packi16D128(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·packi16D128(SB), NOSPLIT, $0-64
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         values+16(FP), DX
+	MOVQ         scales+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         rowBytes+40(FP), DI
+	MOVQ         bitmapBytes+48(FP), R8
+	MOVL         $0x7fff7fff, R9
+	VPBROADCASTD R9, Z0
+	MOVL         $0xc6fffe00, R9
+	VPBROADCASTD R9, Z1
+	MOVL         $0x46fffe00, R9
+	VPBROADCASTD R9, Z2
+	MOVL         $0x46fffe00, R9
+	VPBROADCASTD R9, Z3
+	MOVL         $0x44800000, R9
+	VPBROADCASTD R9, Z4
+	MOVL         $0x3a800000, R9
+	VPBROADCASTD R9, Z5
+
+row:
+	MOVQ          DX, R9
+	VPANDD        (AX), Z0, Z6
+	VPANDD        64(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        128(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        192(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VEXTRACTI64X4 $0x01, Z6, Y7
+	VPMAXUW       Y7, Y6, Y6
+	VEXTRACTI128  $0x01, Y6, X7
+	VPMAXUW       X7, X6, X6
+	VPCMPEQW      X7, X7, X7
+	VPXOR         X7, X6, X6
+	VPHMINPOSUW   X6, X6
+	VPXOR         X7, X6, X6
+	VCVTPH2PS     X6, X6
+	VDIVSS        X3, X6, X6
+	VMULSS        X4, X6, X6
+	VCVTPS2PH     $0x00, X6, X6
+	VPEXTRW       $0x00, X6, (BX)
+	VCVTPH2PS     X6, X6
+	VMULSS        X5, X6, X6
+	VBROADCASTSS  X6, Z6
+	VXORPS        Z7, Z7, Z7
+	VCMPPS        $0x04, Z7, Z6, K1
+	VCVTPH2PS     (AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     32(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         (CX), K2
+	VPCOMPRESSW.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       (CX), R10
+	LEAQ          (R9)(R10*2), R9
+	VCVTPH2PS     64(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     96(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         4(CX), K2
+	VPCOMPRESSW.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       4(CX), R10
+	LEAQ          (R9)(R10*2), R9
+	VCVTPH2PS     128(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     160(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         8(CX), K2
+	VPCOMPRESSW.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       8(CX), R10
+	LEAQ          (R9)(R10*2), R9
+	VCVTPH2PS     192(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     224(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         12(CX), K1
+	VPCOMPRESSW.Z Z7, K1, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       12(CX), R10
+	LEAQ          (R9)(R10*2), R9
+	ADDQ          $0x00000100, AX
+	ADDQ          R8, CX
+	ADDQ          DI, DX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func packi8D128(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·packi8D128(SB), NOSPLIT, $0-64
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         values+16(FP), DX
+	MOVQ         scales+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         rowBytes+40(FP), DI
+	MOVQ         bitmapBytes+48(FP), R8
+	MOVL         $0x7fff7fff, R9
+	VPBROADCASTD R9, Z0
+	MOVL         $0xc2fe0000, R9
+	VPBROADCASTD R9, Z1
+	MOVL         $0x42fe0000, R9
+	VPBROADCASTD R9, Z2
+	MOVL         $0x42fe0000, R9
+	VPBROADCASTD R9, Z3
+
+row:
+	MOVQ          DX, R9
+	VPANDD        (AX), Z0, Z4
+	VPANDD        64(AX), Z0, Z5
+	VPMAXUW       Z5, Z4, Z4
+	VPANDD        128(AX), Z0, Z5
+	VPMAXUW       Z5, Z4, Z4
+	VPANDD        192(AX), Z0, Z5
+	VPMAXUW       Z5, Z4, Z4
+	VEXTRACTI64X4 $0x01, Z4, Y5
+	VPMAXUW       Y5, Y4, Y4
+	VEXTRACTI128  $0x01, Y4, X5
+	VPMAXUW       X5, X4, X4
+	VPCMPEQW      X5, X5, X5
+	VPXOR         X5, X4, X4
+	VPHMINPOSUW   X4, X4
+	VPXOR         X5, X4, X4
+	VCVTPH2PS     X4, X4
+	VDIVSS        X3, X4, X4
+	VCVTPS2PH     $0x00, X4, X4
+	VPEXTRW       $0x00, X4, (BX)
+	VCVTPH2PS     X4, X4
+	VBROADCASTSS  X4, Z4
+	VXORPS        Z5, Z5, Z5
+	VCMPPS        $0x04, Z5, Z4, K1
+	VCVTPH2PS     (AX), Z5
+	VDIVPS        Z4, Z5, Z5
+	VMAXPS        Z1, Z5, Z5
+	VMINPS        Z2, Z5, Z5
+	VCVTPS2DQ.Z   Z5, K1, Z5
+	VPMOVDB       Z5, X5
+	VCVTPH2PS     32(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x01, X6, Z5, Z5
+	VCVTPH2PS     64(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x02, X6, Z5, Z5
+	VCVTPH2PS     96(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x03, X6, Z5, Z5
+	KMOVQ         (CX), K2
+	VPCOMPRESSB.Z Z5, K2, Z5
+	VMOVDQU64     Z5, (R9)
+	POPCNTQ       (CX), R10
+	ADDQ          R10, R9
+	VCVTPH2PS     128(AX), Z5
+	VDIVPS        Z4, Z5, Z5
+	VMAXPS        Z1, Z5, Z5
+	VMINPS        Z2, Z5, Z5
+	VCVTPS2DQ.Z   Z5, K1, Z5
+	VPMOVDB       Z5, X5
+	VCVTPH2PS     160(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x01, X6, Z5, Z5
+	VCVTPH2PS     192(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x02, X6, Z5, Z5
+	VCVTPH2PS     224(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x03, X6, Z5, Z5
+	KMOVQ         8(CX), K1
+	VPCOMPRESSB.Z Z5, K1, Z5
+	VMOVDQU64     Z5, (R9)
+	POPCNTQ       8(CX), R10
+	ADDQ          R10, R9
+	ADDQ          $0x00000100, AX
+	ADDQ          R8, CX
+	ADDQ          DI, DX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func packi4D128(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·packi4D128(SB), NOSPLIT, $0-64
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         values+16(FP), DX
+	MOVQ         scales+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         rowBytes+40(FP), DI
+	MOVQ         bitmapBytes+48(FP), R8
+	MOVL         $0x7fff7fff, R9
+	VPBROADCASTD R9, Z0
+	MOVL         $0xc0e00000, R9
+	VPBROADCASTD R9, Z1
+	MOVL         $0x40e00000, R9
+	VPBROADCASTD R9, Z2
+	MOVL         $0x40e00000, R9
+	VPBROADCASTD R9, Z3
+	MOVL         $0x08080808, R9
+	VPBROADCASTD R9, Z4
+	MOVL         $0x10011001, R9
+	VPBROADCASTD R9, Z5
+
+row:
+	MOVQ          DX, R9
+	VPANDD        (AX), Z0, Z6
+	VPANDD        64(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        128(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        192(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VEXTRACTI64X4 $0x01, Z6, Y7
+	VPMAXUW       Y7, Y6, Y6
+	VEXTRACTI128  $0x01, Y6, X7
+	VPMAXUW       X7, X6, X6
+	VPCMPEQW      X7, X7, X7
+	VPXOR         X7, X6, X6
+	VPHMINPOSUW   X6, X6
+	VPXOR         X7, X6, X6
+	VCVTPH2PS     X6, X6
+	VDIVSS        X3, X6, X6
+	VCVTPS2PH     $0x00, X6, X6
+	VPEXTRW       $0x00, X6, (BX)
+	VCVTPH2PS     X6, X6
+	VBROADCASTSS  X6, Z6
+	VXORPS        Z7, Z7, Z7
+	VCMPPS        $0x04, Z7, Z6, K1
+	MOVQ          tmp+56(FP), R10
+	VCVTPH2PS     (AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VPMOVDB       Z7, X7
+	VCVTPH2PS     32(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x01, X8, Z7, Z7
+	VCVTPH2PS     64(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x02, X8, Z7, Z7
+	VCVTPH2PS     96(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x03, X8, Z7, Z7
+	KMOVQ         (CX), K2
+	VPADDB        Z4, Z7, Z7
+	VPCOMPRESSB.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R10)
+	POPCNTQ       (CX), R11
+	ADDQ          R11, R10
+	VCVTPH2PS     128(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VPMOVDB       Z7, X7
+	VCVTPH2PS     160(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x01, X8, Z7, Z7
+	VCVTPH2PS     192(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x02, X8, Z7, Z7
+	VCVTPH2PS     224(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x03, X8, Z7, Z7
+	KMOVQ         8(CX), K1
+	VPADDB        Z4, Z7, Z7
+	VPCOMPRESSB.Z Z7, K1, Z7
+	VMOVDQU64     Z7, (R10)
+	POPCNTQ       8(CX), R11
+	ADDQ          R11, R10
+	MOVQ          tmp+56(FP), R10
+	VMOVDQU64     (R10), Z6
+	VPMADDUBSW    Z5, Z6, Z6
+	VPMOVWB       Z6, Y6
+	VMOVDQU       Y6, (R9)
+	VMOVDQU64     64(R10), Z6
+	VPMADDUBSW    Z5, Z6, Z6
+	VPMOVWB       Z6, Y6
+	VMOVDQU       Y6, 32(R9)
+	ADDQ          $0x00000100, AX
+	ADDQ          R8, CX
+	ADDQ          DI, DX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func chooseD256(x *uint16, bitmaps *uint64, rows4 int, keep int)
+// Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, POPCNT
+TEXT ·chooseD256(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         rows4+16(FP), DX
+	MOVQ         keep+24(FP), BX
+	MOVL         $0x7fff7fff, SI
+	VPBROADCASTD SI, Z0
+
+rows:
+	XORL SI, SI
+	XORL DI, DI
+	XORL R8, R8
+	XORL R9, R9
+	MOVL $0x00004000, R10
+
+bit:
+	MOVL         SI, R11
+	ORL          R10, R11
+	VPBROADCASTW R11, Z1
+	VPANDD       (AX), Z0, Z2
+	VPANDD       64(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R12
+	POPCNTQ      R12, R12
+	VPANDD       128(AX), Z0, Z2
+	VPANDD       192(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	VPANDD       256(AX), Z0, Z2
+	VPANDD       320(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	VPANDD       384(AX), Z0, Z2
+	VPANDD       448(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	CMPQ         R12, BX
+	CMOVLGE      R11, SI
+	MOVL         DI, R11
+	ORL          R10, R11
+	VPBROADCASTW R11, Z1
+	VPANDD       512(AX), Z0, Z2
+	VPANDD       576(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R12
+	POPCNTQ      R12, R12
+	VPANDD       640(AX), Z0, Z2
+	VPANDD       704(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	VPANDD       768(AX), Z0, Z2
+	VPANDD       832(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	VPANDD       896(AX), Z0, Z2
+	VPANDD       960(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	CMPQ         R12, BX
+	CMOVLGE      R11, DI
+	MOVL         R8, R11
+	ORL          R10, R11
+	VPBROADCASTW R11, Z1
+	VPANDD       1024(AX), Z0, Z2
+	VPANDD       1088(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R12
+	POPCNTQ      R12, R12
+	VPANDD       1152(AX), Z0, Z2
+	VPANDD       1216(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	VPANDD       1280(AX), Z0, Z2
+	VPANDD       1344(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	VPANDD       1408(AX), Z0, Z2
+	VPANDD       1472(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	CMPQ         R12, BX
+	CMOVLGE      R11, R8
+	MOVL         R9, R11
+	ORL          R10, R11
+	VPBROADCASTW R11, Z1
+	VPANDD       1536(AX), Z0, Z2
+	VPANDD       1600(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R12
+	POPCNTQ      R12, R12
+	VPANDD       1664(AX), Z0, Z2
+	VPANDD       1728(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	VPANDD       1792(AX), Z0, Z2
+	VPANDD       1856(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	VPANDD       1920(AX), Z0, Z2
+	VPANDD       1984(AX), Z0, Z3
+	VPCMPUW      $0x05, Z1, Z2, K1
+	VPCMPUW      $0x05, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R13
+	POPCNTQ      R13, R13
+	ADDQ         R13, R12
+	CMPQ         R12, BX
+	CMOVLGE      R11, R9
+	SHRL         $0x01, R10
+	JNZ          bit
+	VPBROADCASTW SI, Z1
+	MOVQ         BX, SI
+	XORL         R10, R10
+	VPANDD       (AX), Z0, Z2
+	VPANDD       64(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         R11, (CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	VPANDD       128(AX), Z0, Z2
+	VPANDD       192(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         R11, 8(CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	VPANDD       256(AX), Z0, Z2
+	VPANDD       320(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         R11, 16(CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	VPANDD       384(AX), Z0, Z2
+	VPANDD       448(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         R11, 24(CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	VPANDD       (AX), Z0, Z2
+	VPANDD       64(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         $-1, R12
+	BZHIQ        SI, R12, R12
+	PDEPQ        R11, R12, R12
+	ORQ          R12, (CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	CMOVQLT      R10, SI
+	VPANDD       128(AX), Z0, Z2
+	VPANDD       192(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         $-1, R12
+	BZHIQ        SI, R12, R12
+	PDEPQ        R11, R12, R12
+	ORQ          R12, 8(CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	CMOVQLT      R10, SI
+	VPANDD       256(AX), Z0, Z2
+	VPANDD       320(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         $-1, R12
+	BZHIQ        SI, R12, R12
+	PDEPQ        R11, R12, R12
+	ORQ          R12, 16(CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	CMOVQLT      R10, SI
+	VPANDD       384(AX), Z0, Z2
+	VPANDD       448(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R11
+	MOVQ         $-1, R12
+	BZHIQ        SI, R12, R12
+	PDEPQ        R11, R12, R12
+	ORQ          R12, 24(CX)
+	POPCNTQ      R11, R11
+	SUBQ         R11, SI
+	CMOVQLT      R10, SI
+	VPBROADCASTW DI, Z1
+	MOVQ         BX, SI
+	XORL         DI, DI
+	VPANDD       512(AX), Z0, Z2
+	VPANDD       576(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         R10, 32(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	VPANDD       640(AX), Z0, Z2
+	VPANDD       704(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         R10, 40(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	VPANDD       768(AX), Z0, Z2
+	VPANDD       832(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         R10, 48(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	VPANDD       896(AX), Z0, Z2
+	VPANDD       960(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         R10, 56(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	VPANDD       512(AX), Z0, Z2
+	VPANDD       576(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         $-1, R11
+	BZHIQ        SI, R11, R11
+	PDEPQ        R10, R11, R11
+	ORQ          R11, 32(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	CMOVQLT      DI, SI
+	VPANDD       640(AX), Z0, Z2
+	VPANDD       704(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         $-1, R11
+	BZHIQ        SI, R11, R11
+	PDEPQ        R10, R11, R11
+	ORQ          R11, 40(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	CMOVQLT      DI, SI
+	VPANDD       768(AX), Z0, Z2
+	VPANDD       832(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         $-1, R11
+	BZHIQ        SI, R11, R11
+	PDEPQ        R10, R11, R11
+	ORQ          R11, 48(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	CMOVQLT      DI, SI
+	VPANDD       896(AX), Z0, Z2
+	VPANDD       960(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R10
+	MOVQ         $-1, R11
+	BZHIQ        SI, R11, R11
+	PDEPQ        R10, R11, R11
+	ORQ          R11, 56(CX)
+	POPCNTQ      R10, R10
+	SUBQ         R10, SI
+	CMOVQLT      DI, SI
+	VPBROADCASTW R8, Z1
+	MOVQ         BX, SI
+	XORL         DI, DI
+	VPANDD       1024(AX), Z0, Z2
+	VPANDD       1088(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 64(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       1152(AX), Z0, Z2
+	VPANDD       1216(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 72(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       1280(AX), Z0, Z2
+	VPANDD       1344(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 80(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       1408(AX), Z0, Z2
+	VPANDD       1472(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 88(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       1024(AX), Z0, Z2
+	VPANDD       1088(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R10
+	BZHIQ        SI, R10, R10
+	PDEPQ        R8, R10, R10
+	ORQ          R10, 64(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	VPANDD       1152(AX), Z0, Z2
+	VPANDD       1216(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R10
+	BZHIQ        SI, R10, R10
+	PDEPQ        R8, R10, R10
+	ORQ          R10, 72(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	VPANDD       1280(AX), Z0, Z2
+	VPANDD       1344(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R10
+	BZHIQ        SI, R10, R10
+	PDEPQ        R8, R10, R10
+	ORQ          R10, 80(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	VPANDD       1408(AX), Z0, Z2
+	VPANDD       1472(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R10
+	BZHIQ        SI, R10, R10
+	PDEPQ        R8, R10, R10
+	ORQ          R10, 88(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	VPBROADCASTW R9, Z1
+	MOVQ         BX, SI
+	XORL         DI, DI
+	VPANDD       1536(AX), Z0, Z2
+	VPANDD       1600(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 96(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       1664(AX), Z0, Z2
+	VPANDD       1728(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 104(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       1792(AX), Z0, Z2
+	VPANDD       1856(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 112(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       1920(AX), Z0, Z2
+	VPANDD       1984(AX), Z0, Z3
+	VPCMPUW      $0x06, Z1, Z2, K1
+	VPCMPUW      $0x06, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         R8, 120(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	VPANDD       1536(AX), Z0, Z2
+	VPANDD       1600(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R9
+	BZHIQ        SI, R9, R9
+	PDEPQ        R8, R9, R9
+	ORQ          R9, 96(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	VPANDD       1664(AX), Z0, Z2
+	VPANDD       1728(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R9
+	BZHIQ        SI, R9, R9
+	PDEPQ        R8, R9, R9
+	ORQ          R9, 104(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	VPANDD       1792(AX), Z0, Z2
+	VPANDD       1856(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R9
+	BZHIQ        SI, R9, R9
+	PDEPQ        R8, R9, R9
+	ORQ          R9, 112(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	VPANDD       1920(AX), Z0, Z2
+	VPANDD       1984(AX), Z0, Z3
+	VPCMPUW      $0x00, Z1, Z2, K1
+	VPCMPUW      $0x00, Z1, Z3, K2
+	KUNPCKDQ     K1, K2, K1
+	KMOVQ        K1, R8
+	MOVQ         $-1, R9
+	BZHIQ        SI, R9, R9
+	PDEPQ        R8, R9, R9
+	ORQ          R9, 120(CX)
+	POPCNTQ      R8, R8
+	SUBQ         R8, SI
+	CMOVQLT      DI, SI
+	ADDQ         $0x00000800, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DX
+	JNZ          rows
+	VZEROUPPER
+	RET
+
+// func packf16D256(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, POPCNT
+TEXT ·packf16D256(SB), NOSPLIT, $0-64
+	MOVQ x+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), BX
+	MOVQ rowBytes+40(FP), SI
+	MOVQ bitmapBytes+48(FP), DI
+
+row:
+	MOVQ          DX, R8
+	VMOVDQU64     (AX), Z0
+	KMOVD         (CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       (CX), R9
+	LEAQ          (R8)(R9*2), R8
+	VMOVDQU64     64(AX), Z0
+	KMOVD         4(CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       4(CX), R9
+	LEAQ          (R8)(R9*2), R8
+	VMOVDQU64     128(AX), Z0
+	KMOVD         8(CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       8(CX), R9
+	LEAQ          (R8)(R9*2), R8
+	VMOVDQU64     192(AX), Z0
+	KMOVD         12(CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       12(CX), R9
+	LEAQ          (R8)(R9*2), R8
+	VMOVDQU64     256(AX), Z0
+	KMOVD         16(CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       16(CX), R9
+	LEAQ          (R8)(R9*2), R8
+	VMOVDQU64     320(AX), Z0
+	KMOVD         20(CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       20(CX), R9
+	LEAQ          (R8)(R9*2), R8
+	VMOVDQU64     384(AX), Z0
+	KMOVD         24(CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       24(CX), R9
+	LEAQ          (R8)(R9*2), R8
+	VMOVDQU64     448(AX), Z0
+	KMOVD         28(CX), K1
+	VPCOMPRESSW.Z Z0, K1, Z0
+	VMOVDQU64     Z0, (R8)
+	POPCNTL       28(CX), R9
+	LEAQ          (R8)(R9*2), R8
+	ADDQ          $0x00000200, AX
+	ADDQ          DI, CX
+	ADDQ          SI, DX
+	SUBQ          $0x00000001, BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func packi16D256(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·packi16D256(SB), NOSPLIT, $0-64
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         values+16(FP), DX
+	MOVQ         scales+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         rowBytes+40(FP), DI
+	MOVQ         bitmapBytes+48(FP), R8
+	MOVL         $0x7fff7fff, R9
+	VPBROADCASTD R9, Z0
+	MOVL         $0xc6fffe00, R9
+	VPBROADCASTD R9, Z1
+	MOVL         $0x46fffe00, R9
+	VPBROADCASTD R9, Z2
+	MOVL         $0x46fffe00, R9
+	VPBROADCASTD R9, Z3
+	MOVL         $0x44800000, R9
+	VPBROADCASTD R9, Z4
+	MOVL         $0x3a800000, R9
+	VPBROADCASTD R9, Z5
+
+row:
+	MOVQ          DX, R9
+	VPANDD        (AX), Z0, Z6
+	VPANDD        64(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        128(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        192(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        256(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        320(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        384(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        448(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VEXTRACTI64X4 $0x01, Z6, Y7
+	VPMAXUW       Y7, Y6, Y6
+	VEXTRACTI128  $0x01, Y6, X7
+	VPMAXUW       X7, X6, X6
+	VPCMPEQW      X7, X7, X7
+	VPXOR         X7, X6, X6
+	VPHMINPOSUW   X6, X6
+	VPXOR         X7, X6, X6
+	VCVTPH2PS     X6, X6
+	VDIVSS        X3, X6, X6
+	VMULSS        X4, X6, X6
+	VCVTPS2PH     $0x00, X6, X6
+	VPEXTRW       $0x00, X6, (BX)
+	VCVTPH2PS     X6, X6
+	VMULSS        X5, X6, X6
+	VBROADCASTSS  X6, Z6
+	VXORPS        Z7, Z7, Z7
+	VCMPPS        $0x04, Z7, Z6, K1
+	VCVTPH2PS     (AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     32(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         (CX), K2
+	VPCOMPRESSW.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       (CX), R10
+	LEAQ          (R9)(R10*2), R9
+	VCVTPH2PS     64(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     96(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         4(CX), K2
+	VPCOMPRESSW.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       4(CX), R10
+	LEAQ          (R9)(R10*2), R9
+	VCVTPH2PS     128(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     160(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         8(CX), K2
+	VPCOMPRESSW.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       8(CX), R10
+	LEAQ          (R9)(R10*2), R9
+	VCVTPH2PS     192(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     224(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         12(CX), K2
+	VPCOMPRESSW.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       12(CX), R10
+	LEAQ          (R9)(R10*2), R9
+	VCVTPH2PS     256(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     288(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         16(CX), K2
+	VPCOMPRESSW.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       16(CX), R10
+	LEAQ          (R9)(R10*2), R9
+	VCVTPH2PS     320(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     352(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         20(CX), K2
+	VPCOMPRESSW.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       20(CX), R10
+	LEAQ          (R9)(R10*2), R9
+	VCVTPH2PS     384(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     416(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         24(CX), K2
+	VPCOMPRESSW.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       24(CX), R10
+	LEAQ          (R9)(R10*2), R9
+	VCVTPH2PS     448(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VCVTPH2PS     480(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDW       Z7, Y7
+	VPMOVDW       Z8, Y8
+	VINSERTI64X4  $0x01, Y8, Z7, Z7
+	KMOVD         28(CX), K1
+	VPCOMPRESSW.Z Z7, K1, Z7
+	VMOVDQU64     Z7, (R9)
+	POPCNTL       28(CX), R10
+	LEAQ          (R9)(R10*2), R9
+	ADDQ          $0x00000200, AX
+	ADDQ          R8, CX
+	ADDQ          DI, DX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func packi8D256(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·packi8D256(SB), NOSPLIT, $0-64
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         values+16(FP), DX
+	MOVQ         scales+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         rowBytes+40(FP), DI
+	MOVQ         bitmapBytes+48(FP), R8
+	MOVL         $0x7fff7fff, R9
+	VPBROADCASTD R9, Z0
+	MOVL         $0xc2fe0000, R9
+	VPBROADCASTD R9, Z1
+	MOVL         $0x42fe0000, R9
+	VPBROADCASTD R9, Z2
+	MOVL         $0x42fe0000, R9
+	VPBROADCASTD R9, Z3
+
+row:
+	MOVQ          DX, R9
+	VPANDD        (AX), Z0, Z4
+	VPANDD        64(AX), Z0, Z5
+	VPMAXUW       Z5, Z4, Z4
+	VPANDD        128(AX), Z0, Z5
+	VPMAXUW       Z5, Z4, Z4
+	VPANDD        192(AX), Z0, Z5
+	VPMAXUW       Z5, Z4, Z4
+	VPANDD        256(AX), Z0, Z5
+	VPMAXUW       Z5, Z4, Z4
+	VPANDD        320(AX), Z0, Z5
+	VPMAXUW       Z5, Z4, Z4
+	VPANDD        384(AX), Z0, Z5
+	VPMAXUW       Z5, Z4, Z4
+	VPANDD        448(AX), Z0, Z5
+	VPMAXUW       Z5, Z4, Z4
+	VEXTRACTI64X4 $0x01, Z4, Y5
+	VPMAXUW       Y5, Y4, Y4
+	VEXTRACTI128  $0x01, Y4, X5
+	VPMAXUW       X5, X4, X4
+	VPCMPEQW      X5, X5, X5
+	VPXOR         X5, X4, X4
+	VPHMINPOSUW   X4, X4
+	VPXOR         X5, X4, X4
+	VCVTPH2PS     X4, X4
+	VDIVSS        X3, X4, X4
+	VCVTPS2PH     $0x00, X4, X4
+	VPEXTRW       $0x00, X4, (BX)
+	VCVTPH2PS     X4, X4
+	VBROADCASTSS  X4, Z4
+	VXORPS        Z5, Z5, Z5
+	VCMPPS        $0x04, Z5, Z4, K1
+	VCVTPH2PS     (AX), Z5
+	VDIVPS        Z4, Z5, Z5
+	VMAXPS        Z1, Z5, Z5
+	VMINPS        Z2, Z5, Z5
+	VCVTPS2DQ.Z   Z5, K1, Z5
+	VPMOVDB       Z5, X5
+	VCVTPH2PS     32(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x01, X6, Z5, Z5
+	VCVTPH2PS     64(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x02, X6, Z5, Z5
+	VCVTPH2PS     96(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x03, X6, Z5, Z5
+	KMOVQ         (CX), K2
+	VPCOMPRESSB.Z Z5, K2, Z5
+	VMOVDQU64     Z5, (R9)
+	POPCNTQ       (CX), R10
+	ADDQ          R10, R9
+	VCVTPH2PS     128(AX), Z5
+	VDIVPS        Z4, Z5, Z5
+	VMAXPS        Z1, Z5, Z5
+	VMINPS        Z2, Z5, Z5
+	VCVTPS2DQ.Z   Z5, K1, Z5
+	VPMOVDB       Z5, X5
+	VCVTPH2PS     160(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x01, X6, Z5, Z5
+	VCVTPH2PS     192(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x02, X6, Z5, Z5
+	VCVTPH2PS     224(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x03, X6, Z5, Z5
+	KMOVQ         8(CX), K2
+	VPCOMPRESSB.Z Z5, K2, Z5
+	VMOVDQU64     Z5, (R9)
+	POPCNTQ       8(CX), R10
+	ADDQ          R10, R9
+	VCVTPH2PS     256(AX), Z5
+	VDIVPS        Z4, Z5, Z5
+	VMAXPS        Z1, Z5, Z5
+	VMINPS        Z2, Z5, Z5
+	VCVTPS2DQ.Z   Z5, K1, Z5
+	VPMOVDB       Z5, X5
+	VCVTPH2PS     288(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x01, X6, Z5, Z5
+	VCVTPH2PS     320(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x02, X6, Z5, Z5
+	VCVTPH2PS     352(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x03, X6, Z5, Z5
+	KMOVQ         16(CX), K2
+	VPCOMPRESSB.Z Z5, K2, Z5
+	VMOVDQU64     Z5, (R9)
+	POPCNTQ       16(CX), R10
+	ADDQ          R10, R9
+	VCVTPH2PS     384(AX), Z5
+	VDIVPS        Z4, Z5, Z5
+	VMAXPS        Z1, Z5, Z5
+	VMINPS        Z2, Z5, Z5
+	VCVTPS2DQ.Z   Z5, K1, Z5
+	VPMOVDB       Z5, X5
+	VCVTPH2PS     416(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x01, X6, Z5, Z5
+	VCVTPH2PS     448(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x02, X6, Z5, Z5
+	VCVTPH2PS     480(AX), Z6
+	VDIVPS        Z4, Z6, Z6
+	VMAXPS        Z1, Z6, Z6
+	VMINPS        Z2, Z6, Z6
+	VCVTPS2DQ.Z   Z6, K1, Z6
+	VPMOVDB       Z6, X6
+	VINSERTI32X4  $0x03, X6, Z5, Z5
+	KMOVQ         24(CX), K1
+	VPCOMPRESSB.Z Z5, K1, Z5
+	VMOVDQU64     Z5, (R9)
+	POPCNTQ       24(CX), R10
+	ADDQ          R10, R9
+	ADDQ          $0x00000200, AX
+	ADDQ          R8, CX
+	ADDQ          DI, DX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func packi4D256(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·packi4D256(SB), NOSPLIT, $0-64
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         values+16(FP), DX
+	MOVQ         scales+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         rowBytes+40(FP), DI
+	MOVQ         bitmapBytes+48(FP), R8
+	MOVL         $0x7fff7fff, R9
+	VPBROADCASTD R9, Z0
+	MOVL         $0xc0e00000, R9
+	VPBROADCASTD R9, Z1
+	MOVL         $0x40e00000, R9
+	VPBROADCASTD R9, Z2
+	MOVL         $0x40e00000, R9
+	VPBROADCASTD R9, Z3
+	MOVL         $0x08080808, R9
+	VPBROADCASTD R9, Z4
+	MOVL         $0x10011001, R9
+	VPBROADCASTD R9, Z5
+
+row:
+	MOVQ          DX, R9
+	VPANDD        (AX), Z0, Z6
+	VPANDD        64(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        128(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        192(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        256(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        320(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        384(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VPANDD        448(AX), Z0, Z7
+	VPMAXUW       Z7, Z6, Z6
+	VEXTRACTI64X4 $0x01, Z6, Y7
+	VPMAXUW       Y7, Y6, Y6
+	VEXTRACTI128  $0x01, Y6, X7
+	VPMAXUW       X7, X6, X6
+	VPCMPEQW      X7, X7, X7
+	VPXOR         X7, X6, X6
+	VPHMINPOSUW   X6, X6
+	VPXOR         X7, X6, X6
+	VCVTPH2PS     X6, X6
+	VDIVSS        X3, X6, X6
+	VCVTPS2PH     $0x00, X6, X6
+	VPEXTRW       $0x00, X6, (BX)
+	VCVTPH2PS     X6, X6
+	VBROADCASTSS  X6, Z6
+	VXORPS        Z7, Z7, Z7
+	VCMPPS        $0x04, Z7, Z6, K1
+	MOVQ          tmp+56(FP), R10
+	VCVTPH2PS     (AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VPMOVDB       Z7, X7
+	VCVTPH2PS     32(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x01, X8, Z7, Z7
+	VCVTPH2PS     64(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x02, X8, Z7, Z7
+	VCVTPH2PS     96(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x03, X8, Z7, Z7
+	KMOVQ         (CX), K2
+	VPADDB        Z4, Z7, Z7
+	VPCOMPRESSB.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R10)
+	POPCNTQ       (CX), R11
+	ADDQ          R11, R10
+	VCVTPH2PS     128(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VPMOVDB       Z7, X7
+	VCVTPH2PS     160(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x01, X8, Z7, Z7
+	VCVTPH2PS     192(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x02, X8, Z7, Z7
+	VCVTPH2PS     224(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x03, X8, Z7, Z7
+	KMOVQ         8(CX), K2
+	VPADDB        Z4, Z7, Z7
+	VPCOMPRESSB.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R10)
+	POPCNTQ       8(CX), R11
+	ADDQ          R11, R10
+	VCVTPH2PS     256(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VPMOVDB       Z7, X7
+	VCVTPH2PS     288(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x01, X8, Z7, Z7
+	VCVTPH2PS     320(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x02, X8, Z7, Z7
+	VCVTPH2PS     352(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x03, X8, Z7, Z7
+	KMOVQ         16(CX), K2
+	VPADDB        Z4, Z7, Z7
+	VPCOMPRESSB.Z Z7, K2, Z7
+	VMOVDQU64     Z7, (R10)
+	POPCNTQ       16(CX), R11
+	ADDQ          R11, R10
+	VCVTPH2PS     384(AX), Z7
+	VDIVPS        Z6, Z7, Z7
+	VMAXPS        Z1, Z7, Z7
+	VMINPS        Z2, Z7, Z7
+	VCVTPS2DQ.Z   Z7, K1, Z7
+	VPMOVDB       Z7, X7
+	VCVTPH2PS     416(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x01, X8, Z7, Z7
+	VCVTPH2PS     448(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x02, X8, Z7, Z7
+	VCVTPH2PS     480(AX), Z8
+	VDIVPS        Z6, Z8, Z8
+	VMAXPS        Z1, Z8, Z8
+	VMINPS        Z2, Z8, Z8
+	VCVTPS2DQ.Z   Z8, K1, Z8
+	VPMOVDB       Z8, X8
+	VINSERTI32X4  $0x03, X8, Z7, Z7
+	KMOVQ         24(CX), K1
+	VPADDB        Z4, Z7, Z7
+	VPCOMPRESSB.Z Z7, K1, Z7
+	VMOVDQU64     Z7, (R10)
+	POPCNTQ       24(CX), R11
+	ADDQ          R11, R10
+	MOVQ          tmp+56(FP), R10
+	VMOVDQU64     (R10), Z6
+	VPMADDUBSW    Z5, Z6, Z6
+	VPMOVWB       Z6, Y6
+	VMOVDQU       Y6, (R9)
+	VMOVDQU64     64(R10), Z6
+	VPMADDUBSW    Z5, Z6, Z6
+	VPMOVWB       Z6, Y6
+	VMOVDQU       Y6, 32(R9)
+	VMOVDQU64     128(R10), Z6
+	VPMADDUBSW    Z5, Z6, Z6
+	VPMOVWB       Z6, Y6
+	VMOVDQU       Y6, 64(R9)
+	VMOVDQU64     192(R10), Z6
+	VPMADDUBSW    Z5, Z6, Z6
+	VPMOVWB       Z6, Y6
+	VMOVDQU       Y6, 96(R9)
+	ADDQ          $0x00000200, AX
+	ADDQ          R8, CX
+	ADDQ          DI, DX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandDensei16D64AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512F, F16C
+TEXT ·expandDensei16D64AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), CX
+	MOVQ scales+24(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ rowBytes+40(FP), SI
+
+row:
+	MOVWLZX       (DX), DI
+	VMOVD         DI, X0
+	VCVTPH2PS     X0, X0
+	MOVL          $0x3a800000, DI
+	VMOVD         DI, X1
+	VMULSS        X1, X0, X0
+	VBROADCASTSS  X0, Z0
+	VMOVDQU64     (CX), Z1
+	VMOVDQU64     64(CX), Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, (AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 128(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 192(AX)
+	ADDQ          $0x00000100, AX
+	ADDQ          SI, CX
+	ADDQ          $0x00000002, DX
+	SUBQ          $0x00000001, BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandDensei16D128AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512F, F16C
+TEXT ·expandDensei16D128AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), CX
+	MOVQ scales+24(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ rowBytes+40(FP), SI
+
+row:
+	MOVWLZX       (DX), DI
+	VMOVD         DI, X0
+	VCVTPH2PS     X0, X0
+	MOVL          $0x3a800000, DI
+	VMOVD         DI, X1
+	VMULSS        X1, X0, X0
+	VBROADCASTSS  X0, Z0
+	VMOVDQU64     (CX), Z1
+	VMOVDQU64     64(CX), Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, (AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 128(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 192(AX)
+	VMOVDQU64     128(CX), Z1
+	VMOVDQU64     192(CX), Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, 256(AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 320(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 384(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 448(AX)
+	ADDQ          $0x00000200, AX
+	ADDQ          SI, CX
+	ADDQ          $0x00000002, DX
+	SUBQ          $0x00000001, BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandDensei16D256AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512F, F16C
+TEXT ·expandDensei16D256AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), CX
+	MOVQ scales+24(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ rowBytes+40(FP), SI
+
+row:
+	MOVWLZX       (DX), DI
+	VMOVD         DI, X0
+	VCVTPH2PS     X0, X0
+	MOVL          $0x3a800000, DI
+	VMOVD         DI, X1
+	VMULSS        X1, X0, X0
+	VBROADCASTSS  X0, Z0
+	VMOVDQU64     (CX), Z1
+	VMOVDQU64     64(CX), Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, (AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 128(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 192(AX)
+	VMOVDQU64     128(CX), Z1
+	VMOVDQU64     192(CX), Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, 256(AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 320(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 384(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 448(AX)
+	VMOVDQU64     256(CX), Z1
+	VMOVDQU64     320(CX), Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, 512(AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 576(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 640(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 704(AX)
+	VMOVDQU64     384(CX), Z1
+	VMOVDQU64     448(CX), Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, 768(AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 832(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 896(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 960(AX)
+	ADDQ          $0x00000400, AX
+	ADDQ          SI, CX
+	ADDQ          $0x00000002, DX
+	SUBQ          $0x00000001, BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandDensei16AVX2(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX2, F16C
+TEXT ·expandDensei16AVX2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), CX
+	MOVQ scales+24(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ rowBytes+40(FP), SI
+
+row:
+	MOVWLZX      (DX), DI
+	VMOVD        DI, X0
+	VCVTPH2PS    X0, X0
+	MOVL         $0x3a800000, DI
+	VMOVD        DI, X1
+	VMULSS       X1, X0, X0
+	VBROADCASTSS X0, Y0
+	MOVQ         octets+48(FP), R8
+	MOVQ         CX, DI
+
+byte:
+	VMOVDQU   (DI), X1
+	ADDQ      $0x00000010, DI
+	VPMOVSXWD X1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $0x00000020, AX
+	SUBQ      $0x00000001, R8
+	JNZ       byte
+	ADDQ      SI, CX
+	ADDQ      $0x00000002, DX
+	SUBQ      $0x00000001, BX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func expandDensei8D64AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512F, F16C
+TEXT ·expandDensei8D64AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), CX
+	MOVQ scales+24(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ rowBytes+40(FP), SI
+
+row:
+	MOVWLZX       (DX), DI
+	VMOVD         DI, X0
+	VCVTPH2PS     X0, X0
+	VBROADCASTSS  X0, Z0
+	VMOVDQU64     (CX), Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, (AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 64(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 128(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 192(AX)
+	ADDQ          $0x00000100, AX
+	ADDQ          SI, CX
+	ADDQ          $0x00000002, DX
+	SUBQ          $0x00000001, BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandDensei8D128AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512F, F16C
+TEXT ·expandDensei8D128AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), CX
+	MOVQ scales+24(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ rowBytes+40(FP), SI
+
+row:
+	MOVWLZX       (DX), DI
+	VMOVD         DI, X0
+	VCVTPH2PS     X0, X0
+	VBROADCASTSS  X0, Z0
+	VMOVDQU64     (CX), Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, (AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 64(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 128(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 192(AX)
+	VMOVDQU64     64(CX), Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 256(AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 320(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 384(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 448(AX)
+	ADDQ          $0x00000200, AX
+	ADDQ          SI, CX
+	ADDQ          $0x00000002, DX
+	SUBQ          $0x00000001, BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandDensei8D256AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512F, F16C
+TEXT ·expandDensei8D256AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), CX
+	MOVQ scales+24(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ rowBytes+40(FP), SI
+
+row:
+	MOVWLZX       (DX), DI
+	VMOVD         DI, X0
+	VCVTPH2PS     X0, X0
+	VBROADCASTSS  X0, Z0
+	VMOVDQU64     (CX), Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, (AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 64(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 128(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 192(AX)
+	VMOVDQU64     64(CX), Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 256(AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 320(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 384(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 448(AX)
+	VMOVDQU64     128(CX), Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 512(AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 576(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 640(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 704(AX)
+	VMOVDQU64     192(CX), Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 768(AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 832(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 896(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 960(AX)
+	ADDQ          $0x00000400, AX
+	ADDQ          SI, CX
+	ADDQ          $0x00000002, DX
+	SUBQ          $0x00000001, BX
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandDensei8AVX2(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX2, F16C
+TEXT ·expandDensei8AVX2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), CX
+	MOVQ scales+24(FP), DX
+	MOVQ rows+32(FP), BX
+	MOVQ rowBytes+40(FP), SI
+
+row:
+	MOVWLZX      (DX), DI
+	VMOVD        DI, X0
+	VCVTPH2PS    X0, X0
+	VBROADCASTSS X0, Y0
+	MOVQ         octets+48(FP), R8
+	MOVQ         CX, DI
+
+byte:
+	VMOVQ     (DI), X1
+	ADDQ      $0x00000008, DI
+	VPMOVSXBD X1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $0x00000020, AX
+	SUBQ      $0x00000001, R8
+	JNZ       byte
+	ADDQ      SI, CX
+	ADDQ      $0x00000002, DX
+	SUBQ      $0x00000001, BX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func expandSparsef16D64AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, POPCNT
+TEXT ·expandSparsef16D64AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ rowBytes+40(FP), DI
+
+row:
+	POPCNTL       (CX), R8
+	LEAQ          (DX), R9
+	KMOVD         (CX), K1
+	VPEXPANDW.Z   (DX), K1, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y1
+	VCVTPH2PS     Y0, Z0
+	VCVTPH2PS     Y1, Z1
+	KMOVD         4(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VCVTPH2PS     Y2, Z2
+	VCVTPH2PS     Y3, Z3
+	VMOVUPS       Z0, (AX)
+	VMOVUPS       Z1, 64(AX)
+	VMOVUPS       Z2, 128(AX)
+	VMOVUPS       Z3, 192(AX)
+	ADDQ          $0x00000100, AX
+	ADDQ          DI, DX
+	ADDQ          $0x00000008, CX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandSparsef16D128AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, POPCNT
+TEXT ·expandSparsef16D128AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ rowBytes+40(FP), DI
+
+row:
+	POPCNTL       (CX), R8
+	LEAQ          (DX), R9
+	KMOVD         (CX), K1
+	VPEXPANDW.Z   (DX), K1, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y1
+	VCVTPH2PS     Y0, Z0
+	VCVTPH2PS     Y1, Z1
+	KMOVD         4(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VCVTPH2PS     Y2, Z2
+	VCVTPH2PS     Y3, Z3
+	VMOVUPS       Z0, (AX)
+	VMOVUPS       Z1, 64(AX)
+	VMOVUPS       Z2, 128(AX)
+	VMOVUPS       Z3, 192(AX)
+	POPCNTQ       (CX), R8
+	LEAQ          (DX), R9
+	POPCNTL       8(CX), R10
+	LEAQ          (R9)(R8*2), R11
+	KMOVD         8(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y1
+	VCVTPH2PS     Y0, Z0
+	VCVTPH2PS     Y1, Z1
+	KMOVD         12(CX), K1
+	VPEXPANDW.Z   (R11)(R10*2), K1, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VCVTPH2PS     Y2, Z2
+	VCVTPH2PS     Y3, Z3
+	VMOVUPS       Z0, 256(AX)
+	VMOVUPS       Z1, 320(AX)
+	VMOVUPS       Z2, 384(AX)
+	VMOVUPS       Z3, 448(AX)
+	ADDQ          $0x00000200, AX
+	ADDQ          DI, DX
+	ADDQ          $0x00000010, CX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandSparsef16D256AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, POPCNT
+TEXT ·expandSparsef16D256AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ rowBytes+40(FP), DI
+
+row:
+	POPCNTL       (CX), R8
+	LEAQ          (DX), R9
+	KMOVD         (CX), K1
+	VPEXPANDW.Z   (DX), K1, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y1
+	VCVTPH2PS     Y0, Z0
+	VCVTPH2PS     Y1, Z1
+	KMOVD         4(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VCVTPH2PS     Y2, Z2
+	VCVTPH2PS     Y3, Z3
+	VMOVUPS       Z0, (AX)
+	VMOVUPS       Z1, 64(AX)
+	VMOVUPS       Z2, 128(AX)
+	VMOVUPS       Z3, 192(AX)
+	POPCNTQ       (CX), R8
+	LEAQ          (DX), R9
+	POPCNTL       8(CX), R10
+	LEAQ          (R9)(R8*2), R11
+	KMOVD         8(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y1
+	VCVTPH2PS     Y0, Z0
+	VCVTPH2PS     Y1, Z1
+	KMOVD         12(CX), K1
+	VPEXPANDW.Z   (R11)(R10*2), K1, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VCVTPH2PS     Y2, Z2
+	VCVTPH2PS     Y3, Z3
+	VMOVUPS       Z0, 256(AX)
+	VMOVUPS       Z1, 320(AX)
+	VMOVUPS       Z2, 384(AX)
+	VMOVUPS       Z3, 448(AX)
+	POPCNTQ       (CX), R8
+	POPCNTQ       8(CX), R9
+	ADDQ          R9, R8
+	LEAQ          (DX), R9
+	POPCNTL       16(CX), R10
+	LEAQ          (R9)(R8*2), R11
+	KMOVD         16(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y1
+	VCVTPH2PS     Y0, Z0
+	VCVTPH2PS     Y1, Z1
+	KMOVD         20(CX), K1
+	VPEXPANDW.Z   (R11)(R10*2), K1, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VCVTPH2PS     Y2, Z2
+	VCVTPH2PS     Y3, Z3
+	VMOVUPS       Z0, 512(AX)
+	VMOVUPS       Z1, 576(AX)
+	VMOVUPS       Z2, 640(AX)
+	VMOVUPS       Z3, 704(AX)
+	POPCNTQ       (CX), R8
+	POPCNTQ       8(CX), R9
+	ADDQ          R9, R8
+	POPCNTQ       16(CX), R9
+	ADDQ          R9, R8
+	LEAQ          (DX), R9
+	POPCNTL       24(CX), R10
+	LEAQ          (R9)(R8*2), R11
+	KMOVD         24(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z0
+	VEXTRACTI64X4 $0x01, Z0, Y1
+	VCVTPH2PS     Y0, Z0
+	VCVTPH2PS     Y1, Z1
+	KMOVD         28(CX), K1
+	VPEXPANDW.Z   (R11)(R10*2), K1, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y3
+	VCVTPH2PS     Y2, Z2
+	VCVTPH2PS     Y3, Z3
+	VMOVUPS       Z0, 768(AX)
+	VMOVUPS       Z1, 832(AX)
+	VMOVUPS       Z2, 896(AX)
+	VMOVUPS       Z3, 960(AX)
+	ADDQ          $0x00000400, AX
+	ADDQ          DI, DX
+	ADDQ          $0x00000020, CX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandSparsef16AVX2(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, F16C, POPCNT
+TEXT ·expandSparsef16AVX2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ rowBytes+40(FP), DI
+	LEAQ shuffles2<>+0(SB), R8
+
+row:
+	MOVQ octets+48(FP), R10
+	MOVQ DX, R9
+
+byte:
+	MOVBQZX   (CX), R11
+	VMOVDQU   (R9), X0
+	MOVQ      R11, R12
+	SHLQ      $0x04, R12
+	VPSHUFB   (R8)(R12*1), X0, X0
+	POPCNTL   R11, R11
+	LEAQ      (R9)(R11*2), R9
+	INCQ      CX
+	VCVTPH2PS X0, Y0
+	VMOVUPS   Y0, (AX)
+	ADDQ      $0x00000020, AX
+	SUBQ      $0x00000001, R10
+	JNZ       byte
+	ADDQ      DI, DX
+	ADDQ      $0x00000002, BX
+	SUBQ      $0x00000001, SI
+	JNZ       row
+	VZEROUPPER
+	RET
+
+DATA shuffles2<>+0(SB)/8, $0x8080808080808080
+DATA shuffles2<>+8(SB)/8, $0x8080808080808080
+DATA shuffles2<>+16(SB)/8, $0x8080808080800100
+DATA shuffles2<>+24(SB)/8, $0x8080808080808080
+DATA shuffles2<>+32(SB)/8, $0x8080808001008080
+DATA shuffles2<>+40(SB)/8, $0x8080808080808080
+DATA shuffles2<>+48(SB)/8, $0x8080808003020100
+DATA shuffles2<>+56(SB)/8, $0x8080808080808080
+DATA shuffles2<>+64(SB)/8, $0x8080010080808080
+DATA shuffles2<>+72(SB)/8, $0x8080808080808080
+DATA shuffles2<>+80(SB)/8, $0x8080030280800100
+DATA shuffles2<>+88(SB)/8, $0x8080808080808080
+DATA shuffles2<>+96(SB)/8, $0x8080030201008080
+DATA shuffles2<>+104(SB)/8, $0x8080808080808080
+DATA shuffles2<>+112(SB)/8, $0x8080050403020100
+DATA shuffles2<>+120(SB)/8, $0x8080808080808080
+DATA shuffles2<>+128(SB)/8, $0x0100808080808080
+DATA shuffles2<>+136(SB)/8, $0x8080808080808080
+DATA shuffles2<>+144(SB)/8, $0x0302808080800100
+DATA shuffles2<>+152(SB)/8, $0x8080808080808080
+DATA shuffles2<>+160(SB)/8, $0x0302808001008080
+DATA shuffles2<>+168(SB)/8, $0x8080808080808080
+DATA shuffles2<>+176(SB)/8, $0x0504808003020100
+DATA shuffles2<>+184(SB)/8, $0x8080808080808080
+DATA shuffles2<>+192(SB)/8, $0x0302010080808080
+DATA shuffles2<>+200(SB)/8, $0x8080808080808080
+DATA shuffles2<>+208(SB)/8, $0x0504030280800100
+DATA shuffles2<>+216(SB)/8, $0x8080808080808080
+DATA shuffles2<>+224(SB)/8, $0x0504030201008080
+DATA shuffles2<>+232(SB)/8, $0x8080808080808080
+DATA shuffles2<>+240(SB)/8, $0x0706050403020100
+DATA shuffles2<>+248(SB)/8, $0x8080808080808080
+DATA shuffles2<>+256(SB)/8, $0x8080808080808080
+DATA shuffles2<>+264(SB)/8, $0x8080808080800100
+DATA shuffles2<>+272(SB)/8, $0x8080808080800100
+DATA shuffles2<>+280(SB)/8, $0x8080808080800302
+DATA shuffles2<>+288(SB)/8, $0x8080808001008080
+DATA shuffles2<>+296(SB)/8, $0x8080808080800302
+DATA shuffles2<>+304(SB)/8, $0x8080808003020100
+DATA shuffles2<>+312(SB)/8, $0x8080808080800504
+DATA shuffles2<>+320(SB)/8, $0x8080010080808080
+DATA shuffles2<>+328(SB)/8, $0x8080808080800302
+DATA shuffles2<>+336(SB)/8, $0x8080030280800100
+DATA shuffles2<>+344(SB)/8, $0x8080808080800504
+DATA shuffles2<>+352(SB)/8, $0x8080030201008080
+DATA shuffles2<>+360(SB)/8, $0x8080808080800504
+DATA shuffles2<>+368(SB)/8, $0x8080050403020100
+DATA shuffles2<>+376(SB)/8, $0x8080808080800706
+DATA shuffles2<>+384(SB)/8, $0x0100808080808080
+DATA shuffles2<>+392(SB)/8, $0x8080808080800302
+DATA shuffles2<>+400(SB)/8, $0x0302808080800100
+DATA shuffles2<>+408(SB)/8, $0x8080808080800504
+DATA shuffles2<>+416(SB)/8, $0x0302808001008080
+DATA shuffles2<>+424(SB)/8, $0x8080808080800504
+DATA shuffles2<>+432(SB)/8, $0x0504808003020100
+DATA shuffles2<>+440(SB)/8, $0x8080808080800706
+DATA shuffles2<>+448(SB)/8, $0x0302010080808080
+DATA shuffles2<>+456(SB)/8, $0x8080808080800504
+DATA shuffles2<>+464(SB)/8, $0x0504030280800100
+DATA shuffles2<>+472(SB)/8, $0x8080808080800706
+DATA shuffles2<>+480(SB)/8, $0x0504030201008080
+DATA shuffles2<>+488(SB)/8, $0x8080808080800706
+DATA shuffles2<>+496(SB)/8, $0x0706050403020100
+DATA shuffles2<>+504(SB)/8, $0x8080808080800908
+DATA shuffles2<>+512(SB)/8, $0x8080808080808080
+DATA shuffles2<>+520(SB)/8, $0x8080808001008080
+DATA shuffles2<>+528(SB)/8, $0x8080808080800100
+DATA shuffles2<>+536(SB)/8, $0x8080808003028080
+DATA shuffles2<>+544(SB)/8, $0x8080808001008080
+DATA shuffles2<>+552(SB)/8, $0x8080808003028080
+DATA shuffles2<>+560(SB)/8, $0x8080808003020100
+DATA shuffles2<>+568(SB)/8, $0x8080808005048080
+DATA shuffles2<>+576(SB)/8, $0x8080010080808080
+DATA shuffles2<>+584(SB)/8, $0x8080808003028080
+DATA shuffles2<>+592(SB)/8, $0x8080030280800100
+DATA shuffles2<>+600(SB)/8, $0x8080808005048080
+DATA shuffles2<>+608(SB)/8, $0x8080030201008080
+DATA shuffles2<>+616(SB)/8, $0x8080808005048080
+DATA shuffles2<>+624(SB)/8, $0x8080050403020100
+DATA shuffles2<>+632(SB)/8, $0x8080808007068080
+DATA shuffles2<>+640(SB)/8, $0x0100808080808080
+DATA shuffles2<>+648(SB)/8, $0x8080808003028080
+DATA shuffles2<>+656(SB)/8, $0x0302808080800100
+DATA shuffles2<>+664(SB)/8, $0x8080808005048080
+DATA shuffles2<>+672(SB)/8, $0x0302808001008080
+DATA shuffles2<>+680(SB)/8, $0x8080808005048080
+DATA shuffles2<>+688(SB)/8, $0x0504808003020100
+DATA shuffles2<>+696(SB)/8, $0x8080808007068080
+DATA shuffles2<>+704(SB)/8, $0x0302010080808080
+DATA shuffles2<>+712(SB)/8, $0x8080808005048080
+DATA shuffles2<>+720(SB)/8, $0x0504030280800100
+DATA shuffles2<>+728(SB)/8, $0x8080808007068080
+DATA shuffles2<>+736(SB)/8, $0x0504030201008080
+DATA shuffles2<>+744(SB)/8, $0x8080808007068080
+DATA shuffles2<>+752(SB)/8, $0x0706050403020100
+DATA shuffles2<>+760(SB)/8, $0x8080808009088080
+DATA shuffles2<>+768(SB)/8, $0x8080808080808080
+DATA shuffles2<>+776(SB)/8, $0x8080808003020100
+DATA shuffles2<>+784(SB)/8, $0x8080808080800100
+DATA shuffles2<>+792(SB)/8, $0x8080808005040302
+DATA shuffles2<>+800(SB)/8, $0x8080808001008080
+DATA shuffles2<>+808(SB)/8, $0x8080808005040302
+DATA shuffles2<>+816(SB)/8, $0x8080808003020100
+DATA shuffles2<>+824(SB)/8, $0x8080808007060504
+DATA shuffles2<>+832(SB)/8, $0x8080010080808080
+DATA shuffles2<>+840(SB)/8, $0x8080808005040302
+DATA shuffles2<>+848(SB)/8, $0x8080030280800100
+DATA shuffles2<>+856(SB)/8, $0x8080808007060504
+DATA shuffles2<>+864(SB)/8, $0x8080030201008080
+DATA shuffles2<>+872(SB)/8, $0x8080808007060504
+DATA shuffles2<>+880(SB)/8, $0x8080050403020100
+DATA shuffles2<>+888(SB)/8, $0x8080808009080706
+DATA shuffles2<>+896(SB)/8, $0x0100808080808080
+DATA shuffles2<>+904(SB)/8, $0x8080808005040302
+DATA shuffles2<>+912(SB)/8, $0x0302808080800100
+DATA shuffles2<>+920(SB)/8, $0x8080808007060504
+DATA shuffles2<>+928(SB)/8, $0x0302808001008080
+DATA shuffles2<>+936(SB)/8, $0x8080808007060504
+DATA shuffles2<>+944(SB)/8, $0x0504808003020100
+DATA shuffles2<>+952(SB)/8, $0x8080808009080706
+DATA shuffles2<>+960(SB)/8, $0x0302010080808080
+DATA shuffles2<>+968(SB)/8, $0x8080808007060504
+DATA shuffles2<>+976(SB)/8, $0x0504030280800100
+DATA shuffles2<>+984(SB)/8, $0x8080808009080706
+DATA shuffles2<>+992(SB)/8, $0x0504030201008080
+DATA shuffles2<>+1000(SB)/8, $0x8080808009080706
+DATA shuffles2<>+1008(SB)/8, $0x0706050403020100
+DATA shuffles2<>+1016(SB)/8, $0x808080800b0a0908
+DATA shuffles2<>+1024(SB)/8, $0x8080808080808080
+DATA shuffles2<>+1032(SB)/8, $0x8080010080808080
+DATA shuffles2<>+1040(SB)/8, $0x8080808080800100
+DATA shuffles2<>+1048(SB)/8, $0x8080030280808080
+DATA shuffles2<>+1056(SB)/8, $0x8080808001008080
+DATA shuffles2<>+1064(SB)/8, $0x8080030280808080
+DATA shuffles2<>+1072(SB)/8, $0x8080808003020100
+DATA shuffles2<>+1080(SB)/8, $0x8080050480808080
+DATA shuffles2<>+1088(SB)/8, $0x8080010080808080
+DATA shuffles2<>+1096(SB)/8, $0x8080030280808080
+DATA shuffles2<>+1104(SB)/8, $0x8080030280800100
+DATA shuffles2<>+1112(SB)/8, $0x8080050480808080
+DATA shuffles2<>+1120(SB)/8, $0x8080030201008080
+DATA shuffles2<>+1128(SB)/8, $0x8080050480808080
+DATA shuffles2<>+1136(SB)/8, $0x8080050403020100
+DATA shuffles2<>+1144(SB)/8, $0x8080070680808080
+DATA shuffles2<>+1152(SB)/8, $0x0100808080808080
+DATA shuffles2<>+1160(SB)/8, $0x8080030280808080
+DATA shuffles2<>+1168(SB)/8, $0x0302808080800100
+DATA shuffles2<>+1176(SB)/8, $0x8080050480808080
+DATA shuffles2<>+1184(SB)/8, $0x0302808001008080
+DATA shuffles2<>+1192(SB)/8, $0x8080050480808080
+DATA shuffles2<>+1200(SB)/8, $0x0504808003020100
+DATA shuffles2<>+1208(SB)/8, $0x8080070680808080
+DATA shuffles2<>+1216(SB)/8, $0x0302010080808080
+DATA shuffles2<>+1224(SB)/8, $0x8080050480808080
+DATA shuffles2<>+1232(SB)/8, $0x0504030280800100
+DATA shuffles2<>+1240(SB)/8, $0x8080070680808080
+DATA shuffles2<>+1248(SB)/8, $0x0504030201008080
+DATA shuffles2<>+1256(SB)/8, $0x8080070680808080
+DATA shuffles2<>+1264(SB)/8, $0x0706050403020100
+DATA shuffles2<>+1272(SB)/8, $0x8080090880808080
+DATA shuffles2<>+1280(SB)/8, $0x8080808080808080
+DATA shuffles2<>+1288(SB)/8, $0x8080030280800100
+DATA shuffles2<>+1296(SB)/8, $0x8080808080800100
+DATA shuffles2<>+1304(SB)/8, $0x8080050480800302
+DATA shuffles2<>+1312(SB)/8, $0x8080808001008080
+DATA shuffles2<>+1320(SB)/8, $0x8080050480800302
+DATA shuffles2<>+1328(SB)/8, $0x8080808003020100
+DATA shuffles2<>+1336(SB)/8, $0x8080070680800504
+DATA shuffles2<>+1344(SB)/8, $0x8080010080808080
+DATA shuffles2<>+1352(SB)/8, $0x8080050480800302
+DATA shuffles2<>+1360(SB)/8, $0x8080030280800100
+DATA shuffles2<>+1368(SB)/8, $0x8080070680800504
+DATA shuffles2<>+1376(SB)/8, $0x8080030201008080
+DATA shuffles2<>+1384(SB)/8, $0x8080070680800504
+DATA shuffles2<>+1392(SB)/8, $0x8080050403020100
+DATA shuffles2<>+1400(SB)/8, $0x8080090880800706
+DATA shuffles2<>+1408(SB)/8, $0x0100808080808080
+DATA shuffles2<>+1416(SB)/8, $0x8080050480800302
+DATA shuffles2<>+1424(SB)/8, $0x0302808080800100
+DATA shuffles2<>+1432(SB)/8, $0x8080070680800504
+DATA shuffles2<>+1440(SB)/8, $0x0302808001008080
+DATA shuffles2<>+1448(SB)/8, $0x8080070680800504
+DATA shuffles2<>+1456(SB)/8, $0x0504808003020100
+DATA shuffles2<>+1464(SB)/8, $0x8080090880800706
+DATA shuffles2<>+1472(SB)/8, $0x0302010080808080
+DATA shuffles2<>+1480(SB)/8, $0x8080070680800504
+DATA shuffles2<>+1488(SB)/8, $0x0504030280800100
+DATA shuffles2<>+1496(SB)/8, $0x8080090880800706
+DATA shuffles2<>+1504(SB)/8, $0x0504030201008080
+DATA shuffles2<>+1512(SB)/8, $0x8080090880800706
+DATA shuffles2<>+1520(SB)/8, $0x0706050403020100
+DATA shuffles2<>+1528(SB)/8, $0x80800b0a80800908
+DATA shuffles2<>+1536(SB)/8, $0x8080808080808080
+DATA shuffles2<>+1544(SB)/8, $0x8080030201008080
+DATA shuffles2<>+1552(SB)/8, $0x8080808080800100
+DATA shuffles2<>+1560(SB)/8, $0x8080050403028080
+DATA shuffles2<>+1568(SB)/8, $0x8080808001008080
+DATA shuffles2<>+1576(SB)/8, $0x8080050403028080
+DATA shuffles2<>+1584(SB)/8, $0x8080808003020100
+DATA shuffles2<>+1592(SB)/8, $0x8080070605048080
+DATA shuffles2<>+1600(SB)/8, $0x8080010080808080
+DATA shuffles2<>+1608(SB)/8, $0x8080050403028080
+DATA shuffles2<>+1616(SB)/8, $0x8080030280800100
+DATA shuffles2<>+1624(SB)/8, $0x8080070605048080
+DATA shuffles2<>+1632(SB)/8, $0x8080030201008080
+DATA shuffles2<>+1640(SB)/8, $0x8080070605048080
+DATA shuffles2<>+1648(SB)/8, $0x8080050403020100
+DATA shuffles2<>+1656(SB)/8, $0x8080090807068080
+DATA shuffles2<>+1664(SB)/8, $0x0100808080808080
+DATA shuffles2<>+1672(SB)/8, $0x8080050403028080
+DATA shuffles2<>+1680(SB)/8, $0x0302808080800100
+DATA shuffles2<>+1688(SB)/8, $0x8080070605048080
+DATA shuffles2<>+1696(SB)/8, $0x0302808001008080
+DATA shuffles2<>+1704(SB)/8, $0x8080070605048080
+DATA shuffles2<>+1712(SB)/8, $0x0504808003020100
+DATA shuffles2<>+1720(SB)/8, $0x8080090807068080
+DATA shuffles2<>+1728(SB)/8, $0x0302010080808080
+DATA shuffles2<>+1736(SB)/8, $0x8080070605048080
+DATA shuffles2<>+1744(SB)/8, $0x0504030280800100
+DATA shuffles2<>+1752(SB)/8, $0x8080090807068080
+DATA shuffles2<>+1760(SB)/8, $0x0504030201008080
+DATA shuffles2<>+1768(SB)/8, $0x8080090807068080
+DATA shuffles2<>+1776(SB)/8, $0x0706050403020100
+DATA shuffles2<>+1784(SB)/8, $0x80800b0a09088080
+DATA shuffles2<>+1792(SB)/8, $0x8080808080808080
+DATA shuffles2<>+1800(SB)/8, $0x8080050403020100
+DATA shuffles2<>+1808(SB)/8, $0x8080808080800100
+DATA shuffles2<>+1816(SB)/8, $0x8080070605040302
+DATA shuffles2<>+1824(SB)/8, $0x8080808001008080
+DATA shuffles2<>+1832(SB)/8, $0x8080070605040302
+DATA shuffles2<>+1840(SB)/8, $0x8080808003020100
+DATA shuffles2<>+1848(SB)/8, $0x8080090807060504
+DATA shuffles2<>+1856(SB)/8, $0x8080010080808080
+DATA shuffles2<>+1864(SB)/8, $0x8080070605040302
+DATA shuffles2<>+1872(SB)/8, $0x8080030280800100
+DATA shuffles2<>+1880(SB)/8, $0x8080090807060504
+DATA shuffles2<>+1888(SB)/8, $0x8080030201008080
+DATA shuffles2<>+1896(SB)/8, $0x8080090807060504
+DATA shuffles2<>+1904(SB)/8, $0x8080050403020100
+DATA shuffles2<>+1912(SB)/8, $0x80800b0a09080706
+DATA shuffles2<>+1920(SB)/8, $0x0100808080808080
+DATA shuffles2<>+1928(SB)/8, $0x8080070605040302
+DATA shuffles2<>+1936(SB)/8, $0x0302808080800100
+DATA shuffles2<>+1944(SB)/8, $0x8080090807060504
+DATA shuffles2<>+1952(SB)/8, $0x0302808001008080
+DATA shuffles2<>+1960(SB)/8, $0x8080090807060504
+DATA shuffles2<>+1968(SB)/8, $0x0504808003020100
+DATA shuffles2<>+1976(SB)/8, $0x80800b0a09080706
+DATA shuffles2<>+1984(SB)/8, $0x0302010080808080
+DATA shuffles2<>+1992(SB)/8, $0x8080090807060504
+DATA shuffles2<>+2000(SB)/8, $0x0504030280800100
+DATA shuffles2<>+2008(SB)/8, $0x80800b0a09080706
+DATA shuffles2<>+2016(SB)/8, $0x0504030201008080
+DATA shuffles2<>+2024(SB)/8, $0x80800b0a09080706
+DATA shuffles2<>+2032(SB)/8, $0x0706050403020100
+DATA shuffles2<>+2040(SB)/8, $0x80800d0c0b0a0908
+DATA shuffles2<>+2048(SB)/8, $0x8080808080808080
+DATA shuffles2<>+2056(SB)/8, $0x0100808080808080
+DATA shuffles2<>+2064(SB)/8, $0x8080808080800100
+DATA shuffles2<>+2072(SB)/8, $0x0302808080808080
+DATA shuffles2<>+2080(SB)/8, $0x8080808001008080
+DATA shuffles2<>+2088(SB)/8, $0x0302808080808080
+DATA shuffles2<>+2096(SB)/8, $0x8080808003020100
+DATA shuffles2<>+2104(SB)/8, $0x0504808080808080
+DATA shuffles2<>+2112(SB)/8, $0x8080010080808080
+DATA shuffles2<>+2120(SB)/8, $0x0302808080808080
+DATA shuffles2<>+2128(SB)/8, $0x8080030280800100
+DATA shuffles2<>+2136(SB)/8, $0x0504808080808080
+DATA shuffles2<>+2144(SB)/8, $0x8080030201008080
+DATA shuffles2<>+2152(SB)/8, $0x0504808080808080
+DATA shuffles2<>+2160(SB)/8, $0x8080050403020100
+DATA shuffles2<>+2168(SB)/8, $0x0706808080808080
+DATA shuffles2<>+2176(SB)/8, $0x0100808080808080
+DATA shuffles2<>+2184(SB)/8, $0x0302808080808080
+DATA shuffles2<>+2192(SB)/8, $0x0302808080800100
+DATA shuffles2<>+2200(SB)/8, $0x0504808080808080
+DATA shuffles2<>+2208(SB)/8, $0x0302808001008080
+DATA shuffles2<>+2216(SB)/8, $0x0504808080808080
+DATA shuffles2<>+2224(SB)/8, $0x0504808003020100
+DATA shuffles2<>+2232(SB)/8, $0x0706808080808080
+DATA shuffles2<>+2240(SB)/8, $0x0302010080808080
+DATA shuffles2<>+2248(SB)/8, $0x0504808080808080
+DATA shuffles2<>+2256(SB)/8, $0x0504030280800100
+DATA shuffles2<>+2264(SB)/8, $0x0706808080808080
+DATA shuffles2<>+2272(SB)/8, $0x0504030201008080
+DATA shuffles2<>+2280(SB)/8, $0x0706808080808080
+DATA shuffles2<>+2288(SB)/8, $0x0706050403020100
+DATA shuffles2<>+2296(SB)/8, $0x0908808080808080
+DATA shuffles2<>+2304(SB)/8, $0x8080808080808080
+DATA shuffles2<>+2312(SB)/8, $0x0302808080800100
+DATA shuffles2<>+2320(SB)/8, $0x8080808080800100
+DATA shuffles2<>+2328(SB)/8, $0x0504808080800302
+DATA shuffles2<>+2336(SB)/8, $0x8080808001008080
+DATA shuffles2<>+2344(SB)/8, $0x0504808080800302
+DATA shuffles2<>+2352(SB)/8, $0x8080808003020100
+DATA shuffles2<>+2360(SB)/8, $0x0706808080800504
+DATA shuffles2<>+2368(SB)/8, $0x8080010080808080
+DATA shuffles2<>+2376(SB)/8, $0x0504808080800302
+DATA shuffles2<>+2384(SB)/8, $0x8080030280800100
+DATA shuffles2<>+2392(SB)/8, $0x0706808080800504
+DATA shuffles2<>+2400(SB)/8, $0x8080030201008080
+DATA shuffles2<>+2408(SB)/8, $0x0706808080800504
+DATA shuffles2<>+2416(SB)/8, $0x8080050403020100
+DATA shuffles2<>+2424(SB)/8, $0x0908808080800706
+DATA shuffles2<>+2432(SB)/8, $0x0100808080808080
+DATA shuffles2<>+2440(SB)/8, $0x0504808080800302
+DATA shuffles2<>+2448(SB)/8, $0x0302808080800100
+DATA shuffles2<>+2456(SB)/8, $0x0706808080800504
+DATA shuffles2<>+2464(SB)/8, $0x0302808001008080
+DATA shuffles2<>+2472(SB)/8, $0x0706808080800504
+DATA shuffles2<>+2480(SB)/8, $0x0504808003020100
+DATA shuffles2<>+2488(SB)/8, $0x0908808080800706
+DATA shuffles2<>+2496(SB)/8, $0x0302010080808080
+DATA shuffles2<>+2504(SB)/8, $0x0706808080800504
+DATA shuffles2<>+2512(SB)/8, $0x0504030280800100
+DATA shuffles2<>+2520(SB)/8, $0x0908808080800706
+DATA shuffles2<>+2528(SB)/8, $0x0504030201008080
+DATA shuffles2<>+2536(SB)/8, $0x0908808080800706
+DATA shuffles2<>+2544(SB)/8, $0x0706050403020100
+DATA shuffles2<>+2552(SB)/8, $0x0b0a808080800908
+DATA shuffles2<>+2560(SB)/8, $0x8080808080808080
+DATA shuffles2<>+2568(SB)/8, $0x0302808001008080
+DATA shuffles2<>+2576(SB)/8, $0x8080808080800100
+DATA shuffles2<>+2584(SB)/8, $0x0504808003028080
+DATA shuffles2<>+2592(SB)/8, $0x8080808001008080
+DATA shuffles2<>+2600(SB)/8, $0x0504808003028080
+DATA shuffles2<>+2608(SB)/8, $0x8080808003020100
+DATA shuffles2<>+2616(SB)/8, $0x0706808005048080
+DATA shuffles2<>+2624(SB)/8, $0x8080010080808080
+DATA shuffles2<>+2632(SB)/8, $0x0504808003028080
+DATA shuffles2<>+2640(SB)/8, $0x8080030280800100
+DATA shuffles2<>+2648(SB)/8, $0x0706808005048080
+DATA shuffles2<>+2656(SB)/8, $0x8080030201008080
+DATA shuffles2<>+2664(SB)/8, $0x0706808005048080
+DATA shuffles2<>+2672(SB)/8, $0x8080050403020100
+DATA shuffles2<>+2680(SB)/8, $0x0908808007068080
+DATA shuffles2<>+2688(SB)/8, $0x0100808080808080
+DATA shuffles2<>+2696(SB)/8, $0x0504808003028080
+DATA shuffles2<>+2704(SB)/8, $0x0302808080800100
+DATA shuffles2<>+2712(SB)/8, $0x0706808005048080
+DATA shuffles2<>+2720(SB)/8, $0x0302808001008080
+DATA shuffles2<>+2728(SB)/8, $0x0706808005048080
+DATA shuffles2<>+2736(SB)/8, $0x0504808003020100
+DATA shuffles2<>+2744(SB)/8, $0x0908808007068080
+DATA shuffles2<>+2752(SB)/8, $0x0302010080808080
+DATA shuffles2<>+2760(SB)/8, $0x0706808005048080
+DATA shuffles2<>+2768(SB)/8, $0x0504030280800100
+DATA shuffles2<>+2776(SB)/8, $0x0908808007068080
+DATA shuffles2<>+2784(SB)/8, $0x0504030201008080
+DATA shuffles2<>+2792(SB)/8, $0x0908808007068080
+DATA shuffles2<>+2800(SB)/8, $0x0706050403020100
+DATA shuffles2<>+2808(SB)/8, $0x0b0a808009088080
+DATA shuffles2<>+2816(SB)/8, $0x8080808080808080
+DATA shuffles2<>+2824(SB)/8, $0x0504808003020100
+DATA shuffles2<>+2832(SB)/8, $0x8080808080800100
+DATA shuffles2<>+2840(SB)/8, $0x0706808005040302
+DATA shuffles2<>+2848(SB)/8, $0x8080808001008080
+DATA shuffles2<>+2856(SB)/8, $0x0706808005040302
+DATA shuffles2<>+2864(SB)/8, $0x8080808003020100
+DATA shuffles2<>+2872(SB)/8, $0x0908808007060504
+DATA shuffles2<>+2880(SB)/8, $0x8080010080808080
+DATA shuffles2<>+2888(SB)/8, $0x0706808005040302
+DATA shuffles2<>+2896(SB)/8, $0x8080030280800100
+DATA shuffles2<>+2904(SB)/8, $0x0908808007060504
+DATA shuffles2<>+2912(SB)/8, $0x8080030201008080
+DATA shuffles2<>+2920(SB)/8, $0x0908808007060504
+DATA shuffles2<>+2928(SB)/8, $0x8080050403020100
+DATA shuffles2<>+2936(SB)/8, $0x0b0a808009080706
+DATA shuffles2<>+2944(SB)/8, $0x0100808080808080
+DATA shuffles2<>+2952(SB)/8, $0x0706808005040302
+DATA shuffles2<>+2960(SB)/8, $0x0302808080800100
+DATA shuffles2<>+2968(SB)/8, $0x0908808007060504
+DATA shuffles2<>+2976(SB)/8, $0x0302808001008080
+DATA shuffles2<>+2984(SB)/8, $0x0908808007060504
+DATA shuffles2<>+2992(SB)/8, $0x0504808003020100
+DATA shuffles2<>+3000(SB)/8, $0x0b0a808009080706
+DATA shuffles2<>+3008(SB)/8, $0x0302010080808080
+DATA shuffles2<>+3016(SB)/8, $0x0908808007060504
+DATA shuffles2<>+3024(SB)/8, $0x0504030280800100
+DATA shuffles2<>+3032(SB)/8, $0x0b0a808009080706
+DATA shuffles2<>+3040(SB)/8, $0x0504030201008080
+DATA shuffles2<>+3048(SB)/8, $0x0b0a808009080706
+DATA shuffles2<>+3056(SB)/8, $0x0706050403020100
+DATA shuffles2<>+3064(SB)/8, $0x0d0c80800b0a0908
+DATA shuffles2<>+3072(SB)/8, $0x8080808080808080
+DATA shuffles2<>+3080(SB)/8, $0x0302010080808080
+DATA shuffles2<>+3088(SB)/8, $0x8080808080800100
+DATA shuffles2<>+3096(SB)/8, $0x0504030280808080
+DATA shuffles2<>+3104(SB)/8, $0x8080808001008080
+DATA shuffles2<>+3112(SB)/8, $0x0504030280808080
+DATA shuffles2<>+3120(SB)/8, $0x8080808003020100
+DATA shuffles2<>+3128(SB)/8, $0x0706050480808080
+DATA shuffles2<>+3136(SB)/8, $0x8080010080808080
+DATA shuffles2<>+3144(SB)/8, $0x0504030280808080
+DATA shuffles2<>+3152(SB)/8, $0x8080030280800100
+DATA shuffles2<>+3160(SB)/8, $0x0706050480808080
+DATA shuffles2<>+3168(SB)/8, $0x8080030201008080
+DATA shuffles2<>+3176(SB)/8, $0x0706050480808080
+DATA shuffles2<>+3184(SB)/8, $0x8080050403020100
+DATA shuffles2<>+3192(SB)/8, $0x0908070680808080
+DATA shuffles2<>+3200(SB)/8, $0x0100808080808080
+DATA shuffles2<>+3208(SB)/8, $0x0504030280808080
+DATA shuffles2<>+3216(SB)/8, $0x0302808080800100
+DATA shuffles2<>+3224(SB)/8, $0x0706050480808080
+DATA shuffles2<>+3232(SB)/8, $0x0302808001008080
+DATA shuffles2<>+3240(SB)/8, $0x0706050480808080
+DATA shuffles2<>+3248(SB)/8, $0x0504808003020100
+DATA shuffles2<>+3256(SB)/8, $0x0908070680808080
+DATA shuffles2<>+3264(SB)/8, $0x0302010080808080
+DATA shuffles2<>+3272(SB)/8, $0x0706050480808080
+DATA shuffles2<>+3280(SB)/8, $0x0504030280800100
+DATA shuffles2<>+3288(SB)/8, $0x0908070680808080
+DATA shuffles2<>+3296(SB)/8, $0x0504030201008080
+DATA shuffles2<>+3304(SB)/8, $0x0908070680808080
+DATA shuffles2<>+3312(SB)/8, $0x0706050403020100
+DATA shuffles2<>+3320(SB)/8, $0x0b0a090880808080
+DATA shuffles2<>+3328(SB)/8, $0x8080808080808080
+DATA shuffles2<>+3336(SB)/8, $0x0504030280800100
+DATA shuffles2<>+3344(SB)/8, $0x8080808080800100
+DATA shuffles2<>+3352(SB)/8, $0x0706050480800302
+DATA shuffles2<>+3360(SB)/8, $0x8080808001008080
+DATA shuffles2<>+3368(SB)/8, $0x0706050480800302
+DATA shuffles2<>+3376(SB)/8, $0x8080808003020100
+DATA shuffles2<>+3384(SB)/8, $0x0908070680800504
+DATA shuffles2<>+3392(SB)/8, $0x8080010080808080
+DATA shuffles2<>+3400(SB)/8, $0x0706050480800302
+DATA shuffles2<>+3408(SB)/8, $0x8080030280800100
+DATA shuffles2<>+3416(SB)/8, $0x0908070680800504
+DATA shuffles2<>+3424(SB)/8, $0x8080030201008080
+DATA shuffles2<>+3432(SB)/8, $0x0908070680800504
+DATA shuffles2<>+3440(SB)/8, $0x8080050403020100
+DATA shuffles2<>+3448(SB)/8, $0x0b0a090880800706
+DATA shuffles2<>+3456(SB)/8, $0x0100808080808080
+DATA shuffles2<>+3464(SB)/8, $0x0706050480800302
+DATA shuffles2<>+3472(SB)/8, $0x0302808080800100
+DATA shuffles2<>+3480(SB)/8, $0x0908070680800504
+DATA shuffles2<>+3488(SB)/8, $0x0302808001008080
+DATA shuffles2<>+3496(SB)/8, $0x0908070680800504
+DATA shuffles2<>+3504(SB)/8, $0x0504808003020100
+DATA shuffles2<>+3512(SB)/8, $0x0b0a090880800706
+DATA shuffles2<>+3520(SB)/8, $0x0302010080808080
+DATA shuffles2<>+3528(SB)/8, $0x0908070680800504
+DATA shuffles2<>+3536(SB)/8, $0x0504030280800100
+DATA shuffles2<>+3544(SB)/8, $0x0b0a090880800706
+DATA shuffles2<>+3552(SB)/8, $0x0504030201008080
+DATA shuffles2<>+3560(SB)/8, $0x0b0a090880800706
+DATA shuffles2<>+3568(SB)/8, $0x0706050403020100
+DATA shuffles2<>+3576(SB)/8, $0x0d0c0b0a80800908
+DATA shuffles2<>+3584(SB)/8, $0x8080808080808080
+DATA shuffles2<>+3592(SB)/8, $0x0504030201008080
+DATA shuffles2<>+3600(SB)/8, $0x8080808080800100
+DATA shuffles2<>+3608(SB)/8, $0x0706050403028080
+DATA shuffles2<>+3616(SB)/8, $0x8080808001008080
+DATA shuffles2<>+3624(SB)/8, $0x0706050403028080
+DATA shuffles2<>+3632(SB)/8, $0x8080808003020100
+DATA shuffles2<>+3640(SB)/8, $0x0908070605048080
+DATA shuffles2<>+3648(SB)/8, $0x8080010080808080
+DATA shuffles2<>+3656(SB)/8, $0x0706050403028080
+DATA shuffles2<>+3664(SB)/8, $0x8080030280800100
+DATA shuffles2<>+3672(SB)/8, $0x0908070605048080
+DATA shuffles2<>+3680(SB)/8, $0x8080030201008080
+DATA shuffles2<>+3688(SB)/8, $0x0908070605048080
+DATA shuffles2<>+3696(SB)/8, $0x8080050403020100
+DATA shuffles2<>+3704(SB)/8, $0x0b0a090807068080
+DATA shuffles2<>+3712(SB)/8, $0x0100808080808080
+DATA shuffles2<>+3720(SB)/8, $0x0706050403028080
+DATA shuffles2<>+3728(SB)/8, $0x0302808080800100
+DATA shuffles2<>+3736(SB)/8, $0x0908070605048080
+DATA shuffles2<>+3744(SB)/8, $0x0302808001008080
+DATA shuffles2<>+3752(SB)/8, $0x0908070605048080
+DATA shuffles2<>+3760(SB)/8, $0x0504808003020100
+DATA shuffles2<>+3768(SB)/8, $0x0b0a090807068080
+DATA shuffles2<>+3776(SB)/8, $0x0302010080808080
+DATA shuffles2<>+3784(SB)/8, $0x0908070605048080
+DATA shuffles2<>+3792(SB)/8, $0x0504030280800100
+DATA shuffles2<>+3800(SB)/8, $0x0b0a090807068080
+DATA shuffles2<>+3808(SB)/8, $0x0504030201008080
+DATA shuffles2<>+3816(SB)/8, $0x0b0a090807068080
+DATA shuffles2<>+3824(SB)/8, $0x0706050403020100
+DATA shuffles2<>+3832(SB)/8, $0x0d0c0b0a09088080
+DATA shuffles2<>+3840(SB)/8, $0x8080808080808080
+DATA shuffles2<>+3848(SB)/8, $0x0706050403020100
+DATA shuffles2<>+3856(SB)/8, $0x8080808080800100
+DATA shuffles2<>+3864(SB)/8, $0x0908070605040302
+DATA shuffles2<>+3872(SB)/8, $0x8080808001008080
+DATA shuffles2<>+3880(SB)/8, $0x0908070605040302
+DATA shuffles2<>+3888(SB)/8, $0x8080808003020100
+DATA shuffles2<>+3896(SB)/8, $0x0b0a090807060504
+DATA shuffles2<>+3904(SB)/8, $0x8080010080808080
+DATA shuffles2<>+3912(SB)/8, $0x0908070605040302
+DATA shuffles2<>+3920(SB)/8, $0x8080030280800100
+DATA shuffles2<>+3928(SB)/8, $0x0b0a090807060504
+DATA shuffles2<>+3936(SB)/8, $0x8080030201008080
+DATA shuffles2<>+3944(SB)/8, $0x0b0a090807060504
+DATA shuffles2<>+3952(SB)/8, $0x8080050403020100
+DATA shuffles2<>+3960(SB)/8, $0x0d0c0b0a09080706
+DATA shuffles2<>+3968(SB)/8, $0x0100808080808080
+DATA shuffles2<>+3976(SB)/8, $0x0908070605040302
+DATA shuffles2<>+3984(SB)/8, $0x0302808080800100
+DATA shuffles2<>+3992(SB)/8, $0x0b0a090807060504
+DATA shuffles2<>+4000(SB)/8, $0x0302808001008080
+DATA shuffles2<>+4008(SB)/8, $0x0b0a090807060504
+DATA shuffles2<>+4016(SB)/8, $0x0504808003020100
+DATA shuffles2<>+4024(SB)/8, $0x0d0c0b0a09080706
+DATA shuffles2<>+4032(SB)/8, $0x0302010080808080
+DATA shuffles2<>+4040(SB)/8, $0x0b0a090807060504
+DATA shuffles2<>+4048(SB)/8, $0x0504030280800100
+DATA shuffles2<>+4056(SB)/8, $0x0d0c0b0a09080706
+DATA shuffles2<>+4064(SB)/8, $0x0504030201008080
+DATA shuffles2<>+4072(SB)/8, $0x0d0c0b0a09080706
+DATA shuffles2<>+4080(SB)/8, $0x0706050403020100
+DATA shuffles2<>+4088(SB)/8, $0x0f0e0d0c0b0a0908
+GLOBL shuffles2<>(SB), RODATA|NOPTR, $4096
+
+// func expandSparsei16D64AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·expandSparsei16D64AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ rowBytes+40(FP), DI
+
+row:
+	MOVWLZX       (BX), R8
+	VMOVD         R8, X0
+	VCVTPH2PS     X0, X0
+	MOVL          $0x3a800000, R8
+	VMOVD         R8, X1
+	VMULSS        X1, X0, X0
+	VBROADCASTSS  X0, Z0
+	POPCNTL       (CX), R8
+	LEAQ          (DX), R9
+	KMOVD         (CX), K1
+	VPEXPANDW.Z   (DX), K1, Z1
+	KMOVD         4(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, (AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 128(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 192(AX)
+	ADDQ          $0x00000100, AX
+	ADDQ          DI, DX
+	ADDQ          $0x00000008, CX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandSparsei16D128AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·expandSparsei16D128AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ rowBytes+40(FP), DI
+
+row:
+	MOVWLZX       (BX), R8
+	VMOVD         R8, X0
+	VCVTPH2PS     X0, X0
+	MOVL          $0x3a800000, R8
+	VMOVD         R8, X1
+	VMULSS        X1, X0, X0
+	VBROADCASTSS  X0, Z0
+	POPCNTL       (CX), R8
+	LEAQ          (DX), R9
+	KMOVD         (CX), K1
+	VPEXPANDW.Z   (DX), K1, Z1
+	KMOVD         4(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, (AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 128(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 192(AX)
+	POPCNTQ       (CX), R8
+	LEAQ          (DX), R9
+	POPCNTL       8(CX), R10
+	LEAQ          (R9)(R8*2), R11
+	KMOVD         8(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z1
+	KMOVD         12(CX), K1
+	VPEXPANDW.Z   (R11)(R10*2), K1, Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, 256(AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 320(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 384(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 448(AX)
+	ADDQ          $0x00000200, AX
+	ADDQ          DI, DX
+	ADDQ          $0x00000010, CX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandSparsei16D256AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·expandSparsei16D256AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ rowBytes+40(FP), DI
+
+row:
+	MOVWLZX       (BX), R8
+	VMOVD         R8, X0
+	VCVTPH2PS     X0, X0
+	MOVL          $0x3a800000, R8
+	VMOVD         R8, X1
+	VMULSS        X1, X0, X0
+	VBROADCASTSS  X0, Z0
+	POPCNTL       (CX), R8
+	LEAQ          (DX), R9
+	KMOVD         (CX), K1
+	VPEXPANDW.Z   (DX), K1, Z1
+	KMOVD         4(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, (AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 64(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 128(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 192(AX)
+	POPCNTQ       (CX), R8
+	LEAQ          (DX), R9
+	POPCNTL       8(CX), R10
+	LEAQ          (R9)(R8*2), R11
+	KMOVD         8(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z1
+	KMOVD         12(CX), K1
+	VPEXPANDW.Z   (R11)(R10*2), K1, Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, 256(AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 320(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 384(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 448(AX)
+	POPCNTQ       (CX), R8
+	POPCNTQ       8(CX), R9
+	ADDQ          R9, R8
+	LEAQ          (DX), R9
+	POPCNTL       16(CX), R10
+	LEAQ          (R9)(R8*2), R11
+	KMOVD         16(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z1
+	KMOVD         20(CX), K1
+	VPEXPANDW.Z   (R11)(R10*2), K1, Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, 512(AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 576(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 640(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 704(AX)
+	POPCNTQ       (CX), R8
+	POPCNTQ       8(CX), R9
+	ADDQ          R9, R8
+	POPCNTQ       16(CX), R9
+	ADDQ          R9, R8
+	LEAQ          (DX), R9
+	POPCNTL       24(CX), R10
+	LEAQ          (R9)(R8*2), R11
+	KMOVD         24(CX), K1
+	VPEXPANDW.Z   (R9)(R8*2), K1, Z1
+	KMOVD         28(CX), K1
+	VPEXPANDW.Z   (R11)(R10*2), K1, Z2
+	VEXTRACTI64X4 $0x00, Z1, Y3
+	VPMOVSXWD     Y3, Z3
+	VCVTDQ2PS     Z3, Z3
+	VMULPS        Z0, Z3, Z3
+	VMOVUPS       Z3, 768(AX)
+	VEXTRACTI64X4 $0x01, Z1, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 832(AX)
+	VEXTRACTI64X4 $0x00, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 896(AX)
+	VEXTRACTI64X4 $0x01, Z2, Y1
+	VPMOVSXWD     Y1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 960(AX)
+	ADDQ          $0x00000400, AX
+	ADDQ          DI, DX
+	ADDQ          $0x00000020, CX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandSparsei16AVX2(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX2, F16C, POPCNT
+TEXT ·expandSparsei16AVX2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ rowBytes+40(FP), DI
+	LEAQ shuffles2<>+0(SB), R8
+
+row:
+	MOVWLZX      (BX), R9
+	VMOVD        R9, X0
+	VCVTPH2PS    X0, X0
+	MOVL         $0x3a800000, R9
+	VMOVD        R9, X1
+	VMULSS       X1, X0, X0
+	VBROADCASTSS X0, Y0
+	MOVQ         octets+48(FP), R10
+	MOVQ         DX, R9
+
+byte:
+	MOVBQZX   (CX), R11
+	VMOVDQU   (R9), X1
+	MOVQ      R11, R12
+	SHLQ      $0x04, R12
+	VPSHUFB   (R8)(R12*1), X1, X1
+	POPCNTL   R11, R11
+	LEAQ      (R9)(R11*2), R9
+	INCQ      CX
+	VPMOVSXWD X1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $0x00000020, AX
+	SUBQ      $0x00000001, R10
+	JNZ       byte
+	ADDQ      DI, DX
+	ADDQ      $0x00000002, BX
+	SUBQ      $0x00000001, SI
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func expandSparsei8D64AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, F16C
+TEXT ·expandSparsei8D64AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ rowBytes+40(FP), DI
+
+row:
+	MOVWLZX       (BX), R8
+	VMOVD         R8, X0
+	VCVTPH2PS     X0, X0
+	VBROADCASTSS  X0, Z0
+	KMOVQ         (CX), K1
+	VPEXPANDB.Z   (DX), K1, Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, (AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 64(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 128(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 192(AX)
+	ADDQ          $0x00000100, AX
+	ADDQ          DI, DX
+	ADDQ          $0x00000008, CX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandSparsei8D128AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·expandSparsei8D128AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ rowBytes+40(FP), DI
+
+row:
+	MOVWLZX       (BX), R8
+	VMOVD         R8, X0
+	VCVTPH2PS     X0, X0
+	VBROADCASTSS  X0, Z0
+	KMOVQ         (CX), K1
+	VPEXPANDB.Z   (DX), K1, Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, (AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 64(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 128(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 192(AX)
+	POPCNTQ       (CX), R8
+	LEAQ          (DX), R9
+	KMOVQ         8(CX), K1
+	VPEXPANDB.Z   (R9)(R8*1), K1, Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 256(AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 320(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 384(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 448(AX)
+	ADDQ          $0x00000200, AX
+	ADDQ          DI, DX
+	ADDQ          $0x00000010, CX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandSparsei8D256AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI2, F16C, POPCNT
+TEXT ·expandSparsei8D256AVX512(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ rowBytes+40(FP), DI
+
+row:
+	MOVWLZX       (BX), R8
+	VMOVD         R8, X0
+	VCVTPH2PS     X0, X0
+	VBROADCASTSS  X0, Z0
+	KMOVQ         (CX), K1
+	VPEXPANDB.Z   (DX), K1, Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, (AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 64(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 128(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 192(AX)
+	POPCNTQ       (CX), R8
+	LEAQ          (DX), R9
+	KMOVQ         8(CX), K1
+	VPEXPANDB.Z   (R9)(R8*1), K1, Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 256(AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 320(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 384(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 448(AX)
+	POPCNTQ       (CX), R8
+	POPCNTQ       8(CX), R9
+	ADDQ          R9, R8
+	LEAQ          (DX), R9
+	KMOVQ         16(CX), K1
+	VPEXPANDB.Z   (R9)(R8*1), K1, Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 512(AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 576(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 640(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 704(AX)
+	POPCNTQ       (CX), R8
+	POPCNTQ       8(CX), R9
+	ADDQ          R9, R8
+	POPCNTQ       16(CX), R9
+	ADDQ          R9, R8
+	LEAQ          (DX), R9
+	KMOVQ         24(CX), K1
+	VPEXPANDB.Z   (R9)(R8*1), K1, Z1
+	VEXTRACTI32X4 $0x00, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 768(AX)
+	VEXTRACTI32X4 $0x01, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 832(AX)
+	VEXTRACTI32X4 $0x02, Z1, X2
+	VPMOVSXBD     X2, Z2
+	VCVTDQ2PS     Z2, Z2
+	VMULPS        Z0, Z2, Z2
+	VMOVUPS       Z2, 896(AX)
+	VEXTRACTI32X4 $0x03, Z1, X1
+	VPMOVSXBD     X1, Z1
+	VCVTDQ2PS     Z1, Z1
+	VMULPS        Z0, Z1, Z1
+	VMOVUPS       Z1, 960(AX)
+	ADDQ          $0x00000400, AX
+	ADDQ          DI, DX
+	ADDQ          $0x00000020, CX
+	ADDQ          $0x00000002, BX
+	SUBQ          $0x00000001, SI
+	JNZ           row
+	VZEROUPPER
+	RET
+
+// func expandSparsei8AVX2(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX2, F16C, POPCNT
+TEXT ·expandSparsei8AVX2(SB), NOSPLIT, $0-56
+	MOVQ dst+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ rowBytes+40(FP), DI
+	LEAQ shuffles1<>+0(SB), R8
+
+row:
+	MOVWLZX      (BX), R9
+	VMOVD        R9, X0
+	VCVTPH2PS    X0, X0
+	VBROADCASTSS X0, Y0
+	MOVQ         octets+48(FP), R10
+	MOVQ         DX, R9
+
+byte:
+	MOVBQZX   (CX), R11
+	VMOVQ     (R9), X1
+	MOVQ      R11, R12
+	VMOVQ     (R8)(R12*8), X2
+	VPSHUFB   X2, X1, X1
+	POPCNTL   R11, R11
+	ADDQ      R11, R9
+	INCQ      CX
+	VPMOVSXBD X1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	ADDQ      $0x00000020, AX
+	SUBQ      $0x00000001, R10
+	JNZ       byte
+	ADDQ      DI, DX
+	ADDQ      $0x00000002, BX
+	SUBQ      $0x00000001, SI
+	JNZ       row
+	VZEROUPPER
+	RET
+
+DATA shuffles1<>+0(SB)/8, $0x8080808080808080
+DATA shuffles1<>+8(SB)/8, $0x8080808080808000
+DATA shuffles1<>+16(SB)/8, $0x8080808080800080
+DATA shuffles1<>+24(SB)/8, $0x8080808080800100
+DATA shuffles1<>+32(SB)/8, $0x8080808080008080
+DATA shuffles1<>+40(SB)/8, $0x8080808080018000
+DATA shuffles1<>+48(SB)/8, $0x8080808080010080
+DATA shuffles1<>+56(SB)/8, $0x8080808080020100
+DATA shuffles1<>+64(SB)/8, $0x8080808000808080
+DATA shuffles1<>+72(SB)/8, $0x8080808001808000
+DATA shuffles1<>+80(SB)/8, $0x8080808001800080
+DATA shuffles1<>+88(SB)/8, $0x8080808002800100
+DATA shuffles1<>+96(SB)/8, $0x8080808001008080
+DATA shuffles1<>+104(SB)/8, $0x8080808002018000
+DATA shuffles1<>+112(SB)/8, $0x8080808002010080
+DATA shuffles1<>+120(SB)/8, $0x8080808003020100
+DATA shuffles1<>+128(SB)/8, $0x8080800080808080
+DATA shuffles1<>+136(SB)/8, $0x8080800180808000
+DATA shuffles1<>+144(SB)/8, $0x8080800180800080
+DATA shuffles1<>+152(SB)/8, $0x8080800280800100
+DATA shuffles1<>+160(SB)/8, $0x8080800180008080
+DATA shuffles1<>+168(SB)/8, $0x8080800280018000
+DATA shuffles1<>+176(SB)/8, $0x8080800280010080
+DATA shuffles1<>+184(SB)/8, $0x8080800380020100
+DATA shuffles1<>+192(SB)/8, $0x8080800100808080
+DATA shuffles1<>+200(SB)/8, $0x8080800201808000
+DATA shuffles1<>+208(SB)/8, $0x8080800201800080
+DATA shuffles1<>+216(SB)/8, $0x8080800302800100
+DATA shuffles1<>+224(SB)/8, $0x8080800201008080
+DATA shuffles1<>+232(SB)/8, $0x8080800302018000
+DATA shuffles1<>+240(SB)/8, $0x8080800302010080
+DATA shuffles1<>+248(SB)/8, $0x8080800403020100
+DATA shuffles1<>+256(SB)/8, $0x8080008080808080
+DATA shuffles1<>+264(SB)/8, $0x8080018080808000
+DATA shuffles1<>+272(SB)/8, $0x8080018080800080
+DATA shuffles1<>+280(SB)/8, $0x8080028080800100
+DATA shuffles1<>+288(SB)/8, $0x8080018080008080
+DATA shuffles1<>+296(SB)/8, $0x8080028080018000
+DATA shuffles1<>+304(SB)/8, $0x8080028080010080
+DATA shuffles1<>+312(SB)/8, $0x8080038080020100
+DATA shuffles1<>+320(SB)/8, $0x8080018000808080
+DATA shuffles1<>+328(SB)/8, $0x8080028001808000
+DATA shuffles1<>+336(SB)/8, $0x8080028001800080
+DATA shuffles1<>+344(SB)/8, $0x8080038002800100
+DATA shuffles1<>+352(SB)/8, $0x8080028001008080
+DATA shuffles1<>+360(SB)/8, $0x8080038002018000
+DATA shuffles1<>+368(SB)/8, $0x8080038002010080
+DATA shuffles1<>+376(SB)/8, $0x8080048003020100
+DATA shuffles1<>+384(SB)/8, $0x8080010080808080
+DATA shuffles1<>+392(SB)/8, $0x8080020180808000
+DATA shuffles1<>+400(SB)/8, $0x8080020180800080
+DATA shuffles1<>+408(SB)/8, $0x8080030280800100
+DATA shuffles1<>+416(SB)/8, $0x8080020180008080
+DATA shuffles1<>+424(SB)/8, $0x8080030280018000
+DATA shuffles1<>+432(SB)/8, $0x8080030280010080
+DATA shuffles1<>+440(SB)/8, $0x8080040380020100
+DATA shuffles1<>+448(SB)/8, $0x8080020100808080
+DATA shuffles1<>+456(SB)/8, $0x8080030201808000
+DATA shuffles1<>+464(SB)/8, $0x8080030201800080
+DATA shuffles1<>+472(SB)/8, $0x8080040302800100
+DATA shuffles1<>+480(SB)/8, $0x8080030201008080
+DATA shuffles1<>+488(SB)/8, $0x8080040302018000
+DATA shuffles1<>+496(SB)/8, $0x8080040302010080
+DATA shuffles1<>+504(SB)/8, $0x8080050403020100
+DATA shuffles1<>+512(SB)/8, $0x8000808080808080
+DATA shuffles1<>+520(SB)/8, $0x8001808080808000
+DATA shuffles1<>+528(SB)/8, $0x8001808080800080
+DATA shuffles1<>+536(SB)/8, $0x8002808080800100
+DATA shuffles1<>+544(SB)/8, $0x8001808080008080
+DATA shuffles1<>+552(SB)/8, $0x8002808080018000
+DATA shuffles1<>+560(SB)/8, $0x8002808080010080
+DATA shuffles1<>+568(SB)/8, $0x8003808080020100
+DATA shuffles1<>+576(SB)/8, $0x8001808000808080
+DATA shuffles1<>+584(SB)/8, $0x8002808001808000
+DATA shuffles1<>+592(SB)/8, $0x8002808001800080
+DATA shuffles1<>+600(SB)/8, $0x8003808002800100
+DATA shuffles1<>+608(SB)/8, $0x8002808001008080
+DATA shuffles1<>+616(SB)/8, $0x8003808002018000
+DATA shuffles1<>+624(SB)/8, $0x8003808002010080
+DATA shuffles1<>+632(SB)/8, $0x8004808003020100
+DATA shuffles1<>+640(SB)/8, $0x8001800080808080
+DATA shuffles1<>+648(SB)/8, $0x8002800180808000
+DATA shuffles1<>+656(SB)/8, $0x8002800180800080
+DATA shuffles1<>+664(SB)/8, $0x8003800280800100
+DATA shuffles1<>+672(SB)/8, $0x8002800180008080
+DATA shuffles1<>+680(SB)/8, $0x8003800280018000
+DATA shuffles1<>+688(SB)/8, $0x8003800280010080
+DATA shuffles1<>+696(SB)/8, $0x8004800380020100
+DATA shuffles1<>+704(SB)/8, $0x8002800100808080
+DATA shuffles1<>+712(SB)/8, $0x8003800201808000
+DATA shuffles1<>+720(SB)/8, $0x8003800201800080
+DATA shuffles1<>+728(SB)/8, $0x8004800302800100
+DATA shuffles1<>+736(SB)/8, $0x8003800201008080
+DATA shuffles1<>+744(SB)/8, $0x8004800302018000
+DATA shuffles1<>+752(SB)/8, $0x8004800302010080
+DATA shuffles1<>+760(SB)/8, $0x8005800403020100
+DATA shuffles1<>+768(SB)/8, $0x8001008080808080
+DATA shuffles1<>+776(SB)/8, $0x8002018080808000
+DATA shuffles1<>+784(SB)/8, $0x8002018080800080
+DATA shuffles1<>+792(SB)/8, $0x8003028080800100
+DATA shuffles1<>+800(SB)/8, $0x8002018080008080
+DATA shuffles1<>+808(SB)/8, $0x8003028080018000
+DATA shuffles1<>+816(SB)/8, $0x8003028080010080
+DATA shuffles1<>+824(SB)/8, $0x8004038080020100
+DATA shuffles1<>+832(SB)/8, $0x8002018000808080
+DATA shuffles1<>+840(SB)/8, $0x8003028001808000
+DATA shuffles1<>+848(SB)/8, $0x8003028001800080
+DATA shuffles1<>+856(SB)/8, $0x8004038002800100
+DATA shuffles1<>+864(SB)/8, $0x8003028001008080
+DATA shuffles1<>+872(SB)/8, $0x8004038002018000
+DATA shuffles1<>+880(SB)/8, $0x8004038002010080
+DATA shuffles1<>+888(SB)/8, $0x8005048003020100
+DATA shuffles1<>+896(SB)/8, $0x8002010080808080
+DATA shuffles1<>+904(SB)/8, $0x8003020180808000
+DATA shuffles1<>+912(SB)/8, $0x8003020180800080
+DATA shuffles1<>+920(SB)/8, $0x8004030280800100
+DATA shuffles1<>+928(SB)/8, $0x8003020180008080
+DATA shuffles1<>+936(SB)/8, $0x8004030280018000
+DATA shuffles1<>+944(SB)/8, $0x8004030280010080
+DATA shuffles1<>+952(SB)/8, $0x8005040380020100
+DATA shuffles1<>+960(SB)/8, $0x8003020100808080
+DATA shuffles1<>+968(SB)/8, $0x8004030201808000
+DATA shuffles1<>+976(SB)/8, $0x8004030201800080
+DATA shuffles1<>+984(SB)/8, $0x8005040302800100
+DATA shuffles1<>+992(SB)/8, $0x8004030201008080
+DATA shuffles1<>+1000(SB)/8, $0x8005040302018000
+DATA shuffles1<>+1008(SB)/8, $0x8005040302010080
+DATA shuffles1<>+1016(SB)/8, $0x8006050403020100
+DATA shuffles1<>+1024(SB)/8, $0x0080808080808080
+DATA shuffles1<>+1032(SB)/8, $0x0180808080808000
+DATA shuffles1<>+1040(SB)/8, $0x0180808080800080
+DATA shuffles1<>+1048(SB)/8, $0x0280808080800100
+DATA shuffles1<>+1056(SB)/8, $0x0180808080008080
+DATA shuffles1<>+1064(SB)/8, $0x0280808080018000
+DATA shuffles1<>+1072(SB)/8, $0x0280808080010080
+DATA shuffles1<>+1080(SB)/8, $0x0380808080020100
+DATA shuffles1<>+1088(SB)/8, $0x0180808000808080
+DATA shuffles1<>+1096(SB)/8, $0x0280808001808000
+DATA shuffles1<>+1104(SB)/8, $0x0280808001800080
+DATA shuffles1<>+1112(SB)/8, $0x0380808002800100
+DATA shuffles1<>+1120(SB)/8, $0x0280808001008080
+DATA shuffles1<>+1128(SB)/8, $0x0380808002018000
+DATA shuffles1<>+1136(SB)/8, $0x0380808002010080
+DATA shuffles1<>+1144(SB)/8, $0x0480808003020100
+DATA shuffles1<>+1152(SB)/8, $0x0180800080808080
+DATA shuffles1<>+1160(SB)/8, $0x0280800180808000
+DATA shuffles1<>+1168(SB)/8, $0x0280800180800080
+DATA shuffles1<>+1176(SB)/8, $0x0380800280800100
+DATA shuffles1<>+1184(SB)/8, $0x0280800180008080
+DATA shuffles1<>+1192(SB)/8, $0x0380800280018000
+DATA shuffles1<>+1200(SB)/8, $0x0380800280010080
+DATA shuffles1<>+1208(SB)/8, $0x0480800380020100
+DATA shuffles1<>+1216(SB)/8, $0x0280800100808080
+DATA shuffles1<>+1224(SB)/8, $0x0380800201808000
+DATA shuffles1<>+1232(SB)/8, $0x0380800201800080
+DATA shuffles1<>+1240(SB)/8, $0x0480800302800100
+DATA shuffles1<>+1248(SB)/8, $0x0380800201008080
+DATA shuffles1<>+1256(SB)/8, $0x0480800302018000
+DATA shuffles1<>+1264(SB)/8, $0x0480800302010080
+DATA shuffles1<>+1272(SB)/8, $0x0580800403020100
+DATA shuffles1<>+1280(SB)/8, $0x0180008080808080
+DATA shuffles1<>+1288(SB)/8, $0x0280018080808000
+DATA shuffles1<>+1296(SB)/8, $0x0280018080800080
+DATA shuffles1<>+1304(SB)/8, $0x0380028080800100
+DATA shuffles1<>+1312(SB)/8, $0x0280018080008080
+DATA shuffles1<>+1320(SB)/8, $0x0380028080018000
+DATA shuffles1<>+1328(SB)/8, $0x0380028080010080
+DATA shuffles1<>+1336(SB)/8, $0x0480038080020100
+DATA shuffles1<>+1344(SB)/8, $0x0280018000808080
+DATA shuffles1<>+1352(SB)/8, $0x0380028001808000
+DATA shuffles1<>+1360(SB)/8, $0x0380028001800080
+DATA shuffles1<>+1368(SB)/8, $0x0480038002800100
+DATA shuffles1<>+1376(SB)/8, $0x0380028001008080
+DATA shuffles1<>+1384(SB)/8, $0x0480038002018000
+DATA shuffles1<>+1392(SB)/8, $0x0480038002010080
+DATA shuffles1<>+1400(SB)/8, $0x0580048003020100
+DATA shuffles1<>+1408(SB)/8, $0x0280010080808080
+DATA shuffles1<>+1416(SB)/8, $0x0380020180808000
+DATA shuffles1<>+1424(SB)/8, $0x0380020180800080
+DATA shuffles1<>+1432(SB)/8, $0x0480030280800100
+DATA shuffles1<>+1440(SB)/8, $0x0380020180008080
+DATA shuffles1<>+1448(SB)/8, $0x0480030280018000
+DATA shuffles1<>+1456(SB)/8, $0x0480030280010080
+DATA shuffles1<>+1464(SB)/8, $0x0580040380020100
+DATA shuffles1<>+1472(SB)/8, $0x0380020100808080
+DATA shuffles1<>+1480(SB)/8, $0x0480030201808000
+DATA shuffles1<>+1488(SB)/8, $0x0480030201800080
+DATA shuffles1<>+1496(SB)/8, $0x0580040302800100
+DATA shuffles1<>+1504(SB)/8, $0x0480030201008080
+DATA shuffles1<>+1512(SB)/8, $0x0580040302018000
+DATA shuffles1<>+1520(SB)/8, $0x0580040302010080
+DATA shuffles1<>+1528(SB)/8, $0x0680050403020100
+DATA shuffles1<>+1536(SB)/8, $0x0100808080808080
+DATA shuffles1<>+1544(SB)/8, $0x0201808080808000
+DATA shuffles1<>+1552(SB)/8, $0x0201808080800080
+DATA shuffles1<>+1560(SB)/8, $0x0302808080800100
+DATA shuffles1<>+1568(SB)/8, $0x0201808080008080
+DATA shuffles1<>+1576(SB)/8, $0x0302808080018000
+DATA shuffles1<>+1584(SB)/8, $0x0302808080010080
+DATA shuffles1<>+1592(SB)/8, $0x0403808080020100
+DATA shuffles1<>+1600(SB)/8, $0x0201808000808080
+DATA shuffles1<>+1608(SB)/8, $0x0302808001808000
+DATA shuffles1<>+1616(SB)/8, $0x0302808001800080
+DATA shuffles1<>+1624(SB)/8, $0x0403808002800100
+DATA shuffles1<>+1632(SB)/8, $0x0302808001008080
+DATA shuffles1<>+1640(SB)/8, $0x0403808002018000
+DATA shuffles1<>+1648(SB)/8, $0x0403808002010080
+DATA shuffles1<>+1656(SB)/8, $0x0504808003020100
+DATA shuffles1<>+1664(SB)/8, $0x0201800080808080
+DATA shuffles1<>+1672(SB)/8, $0x0302800180808000
+DATA shuffles1<>+1680(SB)/8, $0x0302800180800080
+DATA shuffles1<>+1688(SB)/8, $0x0403800280800100
+DATA shuffles1<>+1696(SB)/8, $0x0302800180008080
+DATA shuffles1<>+1704(SB)/8, $0x0403800280018000
+DATA shuffles1<>+1712(SB)/8, $0x0403800280010080
+DATA shuffles1<>+1720(SB)/8, $0x0504800380020100
+DATA shuffles1<>+1728(SB)/8, $0x0302800100808080
+DATA shuffles1<>+1736(SB)/8, $0x0403800201808000
+DATA shuffles1<>+1744(SB)/8, $0x0403800201800080
+DATA shuffles1<>+1752(SB)/8, $0x0504800302800100
+DATA shuffles1<>+1760(SB)/8, $0x0403800201008080
+DATA shuffles1<>+1768(SB)/8, $0x0504800302018000
+DATA shuffles1<>+1776(SB)/8, $0x0504800302010080
+DATA shuffles1<>+1784(SB)/8, $0x0605800403020100
+DATA shuffles1<>+1792(SB)/8, $0x0201008080808080
+DATA shuffles1<>+1800(SB)/8, $0x0302018080808000
+DATA shuffles1<>+1808(SB)/8, $0x0302018080800080
+DATA shuffles1<>+1816(SB)/8, $0x0403028080800100
+DATA shuffles1<>+1824(SB)/8, $0x0302018080008080
+DATA shuffles1<>+1832(SB)/8, $0x0403028080018000
+DATA shuffles1<>+1840(SB)/8, $0x0403028080010080
+DATA shuffles1<>+1848(SB)/8, $0x0504038080020100
+DATA shuffles1<>+1856(SB)/8, $0x0302018000808080
+DATA shuffles1<>+1864(SB)/8, $0x0403028001808000
+DATA shuffles1<>+1872(SB)/8, $0x0403028001800080
+DATA shuffles1<>+1880(SB)/8, $0x0504038002800100
+DATA shuffles1<>+1888(SB)/8, $0x0403028001008080
+DATA shuffles1<>+1896(SB)/8, $0x0504038002018000
+DATA shuffles1<>+1904(SB)/8, $0x0504038002010080
+DATA shuffles1<>+1912(SB)/8, $0x0605048003020100
+DATA shuffles1<>+1920(SB)/8, $0x0302010080808080
+DATA shuffles1<>+1928(SB)/8, $0x0403020180808000
+DATA shuffles1<>+1936(SB)/8, $0x0403020180800080
+DATA shuffles1<>+1944(SB)/8, $0x0504030280800100
+DATA shuffles1<>+1952(SB)/8, $0x0403020180008080
+DATA shuffles1<>+1960(SB)/8, $0x0504030280018000
+DATA shuffles1<>+1968(SB)/8, $0x0504030280010080
+DATA shuffles1<>+1976(SB)/8, $0x0605040380020100
+DATA shuffles1<>+1984(SB)/8, $0x0403020100808080
+DATA shuffles1<>+1992(SB)/8, $0x0504030201808000
+DATA shuffles1<>+2000(SB)/8, $0x0504030201800080
+DATA shuffles1<>+2008(SB)/8, $0x0605040302800100
+DATA shuffles1<>+2016(SB)/8, $0x0504030201008080
+DATA shuffles1<>+2024(SB)/8, $0x0605040302018000
+DATA shuffles1<>+2032(SB)/8, $0x0605040302010080
+DATA shuffles1<>+2040(SB)/8, $0x0706050403020100
+GLOBL shuffles1<>(SB), RODATA|NOPTR, $2048
+
+// func expandSparsei4D64AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, AVX512VBMI2, F16C
+TEXT ·expandSparsei4D64AVX512(SB), NOSPLIT, $0-56
+	MOVQ            dst+0(FP), AX
+	MOVQ            bitmaps+8(FP), CX
+	MOVQ            values+16(FP), DX
+	MOVQ            scales+24(FP), BX
+	MOVQ            rows+32(FP), SI
+	MOVQ            rowBytes+40(FP), DI
+	MOVL            $0x0f0f0f0f, R8
+	VPBROADCASTD    R8, Z0
+	MOVQ            $0x1c1814100c080400, R8
+	VPBROADCASTQ    R8, Z1
+	VBROADCASTI32X4 nibbles<>+0(SB), Z2
+
+row:
+	MOVWLZX        (BX), R8
+	VMOVD          R8, X3
+	VCVTPH2PS      X3, X3
+	VBROADCASTSS   X3, Z3
+	VPMOVZXDQ      (DX), Z4
+	VPMULTISHIFTQB Z4, Z1, Z4
+	VPANDQ         Z0, Z4, Z4
+	KMOVQ          (CX), K1
+	VPSHUFB        Z4, Z2, Z4
+	VPEXPANDB.Z    Z4, K1, Z4
+	VEXTRACTI32X4  $0x00, Z4, X5
+	VPMOVSXBD      X5, Z5
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z3, Z5, Z5
+	VMOVUPS        Z5, (AX)
+	VEXTRACTI32X4  $0x01, Z4, X5
+	VPMOVSXBD      X5, Z5
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z3, Z5, Z5
+	VMOVUPS        Z5, 64(AX)
+	VEXTRACTI32X4  $0x02, Z4, X5
+	VPMOVSXBD      X5, Z5
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z3, Z5, Z5
+	VMOVUPS        Z5, 128(AX)
+	VEXTRACTI32X4  $0x03, Z4, X4
+	VPMOVSXBD      X4, Z4
+	VCVTDQ2PS      Z4, Z4
+	VMULPS         Z3, Z4, Z4
+	VMOVUPS        Z4, 192(AX)
+	ADDQ           $0x00000100, AX
+	ADDQ           DI, DX
+	ADDQ           $0x00000008, CX
+	ADDQ           $0x00000002, BX
+	SUBQ           $0x00000001, SI
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func expandSparsei4D128AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, AVX512VBMI2, F16C, POPCNT
+TEXT ·expandSparsei4D128AVX512(SB), NOSPLIT, $0-56
+	MOVQ            dst+0(FP), AX
+	MOVQ            bitmaps+8(FP), CX
+	MOVQ            values+16(FP), DX
+	MOVQ            scales+24(FP), BX
+	MOVQ            rows+32(FP), SI
+	MOVQ            rowBytes+40(FP), DI
+	MOVL            $0x0f0f0f0f, R8
+	VPBROADCASTD    R8, Z0
+	MOVQ            $0x1c1814100c080400, R8
+	VPBROADCASTQ    R8, Z1
+	VBROADCASTI32X4 nibbles<>+0(SB), Z2
+	VMOVDQU64       fourApart<>+0(SB), Z3
+
+row:
+	MOVWLZX        (BX), R8
+	VMOVD          R8, X4
+	VCVTPH2PS      X4, X4
+	VBROADCASTSS   X4, Z4
+	VPMOVZXDQ      (DX), Z5
+	VPMULTISHIFTQB Z5, Z1, Z5
+	VPANDQ         Z0, Z5, Z5
+	KMOVQ          (CX), K1
+	VPSHUFB        Z5, Z2, Z5
+	VPEXPANDB.Z    Z5, K1, Z5
+	VEXTRACTI32X4  $0x00, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, (AX)
+	VEXTRACTI32X4  $0x01, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 64(AX)
+	VEXTRACTI32X4  $0x02, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 128(AX)
+	VEXTRACTI32X4  $0x03, Z5, X5
+	VPMOVSXBD      X5, Z5
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z4, Z5, Z5
+	VMOVUPS        Z5, 192(AX)
+	POPCNTQ        (CX), R8
+	LEAQ           (DX), R9
+	MOVQ           R8, R10
+	SHRQ           $0x01, R8
+	ANDL           $0x01, R10
+	SHLL           $0x02, R10
+	VMOVDQU64      (R9)(R8*1), Z5
+	VPERMB         Z5, Z3, Z5
+	VPBROADCASTB   R10, Z6
+	VPADDB         Z1, Z6, Z6
+	VPMULTISHIFTQB Z5, Z6, Z5
+	VPANDQ         Z0, Z5, Z5
+	KMOVQ          8(CX), K1
+	VPSHUFB        Z5, Z2, Z5
+	VPEXPANDB.Z    Z5, K1, Z5
+	VEXTRACTI32X4  $0x00, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 256(AX)
+	VEXTRACTI32X4  $0x01, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 320(AX)
+	VEXTRACTI32X4  $0x02, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 384(AX)
+	VEXTRACTI32X4  $0x03, Z5, X5
+	VPMOVSXBD      X5, Z5
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z4, Z5, Z5
+	VMOVUPS        Z5, 448(AX)
+	ADDQ           $0x00000200, AX
+	ADDQ           DI, DX
+	ADDQ           $0x00000010, CX
+	ADDQ           $0x00000002, BX
+	SUBQ           $0x00000001, SI
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func expandSparsei4D256AVX512(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, AVX512VBMI2, F16C, POPCNT
+TEXT ·expandSparsei4D256AVX512(SB), NOSPLIT, $0-56
+	MOVQ            dst+0(FP), AX
+	MOVQ            bitmaps+8(FP), CX
+	MOVQ            values+16(FP), DX
+	MOVQ            scales+24(FP), BX
+	MOVQ            rows+32(FP), SI
+	MOVQ            rowBytes+40(FP), DI
+	MOVL            $0x0f0f0f0f, R8
+	VPBROADCASTD    R8, Z0
+	MOVQ            $0x1c1814100c080400, R8
+	VPBROADCASTQ    R8, Z1
+	VBROADCASTI32X4 nibbles<>+0(SB), Z2
+	VMOVDQU64       fourApart<>+0(SB), Z3
+
+row:
+	MOVWLZX        (BX), R8
+	VMOVD          R8, X4
+	VCVTPH2PS      X4, X4
+	VBROADCASTSS   X4, Z4
+	VPMOVZXDQ      (DX), Z5
+	VPMULTISHIFTQB Z5, Z1, Z5
+	VPANDQ         Z0, Z5, Z5
+	KMOVQ          (CX), K1
+	VPSHUFB        Z5, Z2, Z5
+	VPEXPANDB.Z    Z5, K1, Z5
+	VEXTRACTI32X4  $0x00, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, (AX)
+	VEXTRACTI32X4  $0x01, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 64(AX)
+	VEXTRACTI32X4  $0x02, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 128(AX)
+	VEXTRACTI32X4  $0x03, Z5, X5
+	VPMOVSXBD      X5, Z5
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z4, Z5, Z5
+	VMOVUPS        Z5, 192(AX)
+	POPCNTQ        (CX), R8
+	LEAQ           (DX), R9
+	MOVQ           R8, R10
+	SHRQ           $0x01, R8
+	ANDL           $0x01, R10
+	SHLL           $0x02, R10
+	VMOVDQU64      (R9)(R8*1), Z5
+	VPERMB         Z5, Z3, Z5
+	VPBROADCASTB   R10, Z6
+	VPADDB         Z1, Z6, Z6
+	VPMULTISHIFTQB Z5, Z6, Z5
+	VPANDQ         Z0, Z5, Z5
+	KMOVQ          8(CX), K1
+	VPSHUFB        Z5, Z2, Z5
+	VPEXPANDB.Z    Z5, K1, Z5
+	VEXTRACTI32X4  $0x00, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 256(AX)
+	VEXTRACTI32X4  $0x01, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 320(AX)
+	VEXTRACTI32X4  $0x02, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 384(AX)
+	VEXTRACTI32X4  $0x03, Z5, X5
+	VPMOVSXBD      X5, Z5
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z4, Z5, Z5
+	VMOVUPS        Z5, 448(AX)
+	POPCNTQ        (CX), R8
+	POPCNTQ        8(CX), R9
+	ADDQ           R9, R8
+	LEAQ           (DX), R9
+	MOVQ           R8, R10
+	SHRQ           $0x01, R8
+	ANDL           $0x01, R10
+	SHLL           $0x02, R10
+	VMOVDQU64      (R9)(R8*1), Z5
+	VPERMB         Z5, Z3, Z5
+	VPBROADCASTB   R10, Z6
+	VPADDB         Z1, Z6, Z6
+	VPMULTISHIFTQB Z5, Z6, Z5
+	VPANDQ         Z0, Z5, Z5
+	KMOVQ          16(CX), K1
+	VPSHUFB        Z5, Z2, Z5
+	VPEXPANDB.Z    Z5, K1, Z5
+	VEXTRACTI32X4  $0x00, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 512(AX)
+	VEXTRACTI32X4  $0x01, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 576(AX)
+	VEXTRACTI32X4  $0x02, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 640(AX)
+	VEXTRACTI32X4  $0x03, Z5, X5
+	VPMOVSXBD      X5, Z5
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z4, Z5, Z5
+	VMOVUPS        Z5, 704(AX)
+	POPCNTQ        (CX), R8
+	POPCNTQ        8(CX), R9
+	ADDQ           R9, R8
+	POPCNTQ        16(CX), R9
+	ADDQ           R9, R8
+	LEAQ           (DX), R9
+	MOVQ           R8, R10
+	SHRQ           $0x01, R8
+	ANDL           $0x01, R10
+	SHLL           $0x02, R10
+	VMOVDQU64      (R9)(R8*1), Z5
+	VPERMB         Z5, Z3, Z5
+	VPBROADCASTB   R10, Z6
+	VPADDB         Z1, Z6, Z6
+	VPMULTISHIFTQB Z5, Z6, Z5
+	VPANDQ         Z0, Z5, Z5
+	KMOVQ          24(CX), K1
+	VPSHUFB        Z5, Z2, Z5
+	VPEXPANDB.Z    Z5, K1, Z5
+	VEXTRACTI32X4  $0x00, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 768(AX)
+	VEXTRACTI32X4  $0x01, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 832(AX)
+	VEXTRACTI32X4  $0x02, Z5, X6
+	VPMOVSXBD      X6, Z6
+	VCVTDQ2PS      Z6, Z6
+	VMULPS         Z4, Z6, Z6
+	VMOVUPS        Z6, 896(AX)
+	VEXTRACTI32X4  $0x03, Z5, X5
+	VPMOVSXBD      X5, Z5
+	VCVTDQ2PS      Z5, Z5
+	VMULPS         Z4, Z5, Z5
+	VMOVUPS        Z5, 960(AX)
+	ADDQ           $0x00000400, AX
+	ADDQ           DI, DX
+	ADDQ           $0x00000020, CX
+	ADDQ           $0x00000002, BX
+	SUBQ           $0x00000001, SI
+	JNZ            row
+	VZEROUPPER
+	RET
+
+// func expandSparsei4AVX2(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, octets int)
+// Requires: AVX, AVX2, BMI2, F16C, POPCNT
+TEXT ·expandSparsei4AVX2(SB), NOSPLIT, $0-56
+	MOVQ         dst+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         values+16(FP), DX
+	MOVQ         scales+24(FP), BX
+	MOVQ         rows+32(FP), SI
+	MOVQ         rowBytes+40(FP), DI
+	LEAQ         shuffles1<>+0(SB), R8
+	MOVL         $0x0f0f0f0f, R9
+	VMOVD        R9, X0
+	VPBROADCASTD X0, Y0
+	MOVL         $0x08080808, R9
+	VMOVD        R9, X1
+	VPBROADCASTD X1, Y1
+
+row:
+	MOVWLZX      (BX), R9
+	VMOVD        R9, X2
+	VCVTPH2PS    X2, X2
+	VBROADCASTSS X2, Y2
+	MOVQ         octets+48(FP), R10
+	MOVQ         DX, R9
+	XORL         R9, R9
+
+byte:
+	MOVBQZX    (CX), R11
+	MOVQ       R9, R13
+	SHRQ       $0x01, R13
+	MOVQ       (DX)(R13*1), R12
+	MOVQ       R9, R13
+	ANDL       $0x01, R13
+	SHLL       $0x02, R13
+	SHRXQ      R13, R12, R12
+	VMOVQ      R12, X3
+	VPSRLW     $0x04, X3, X4
+	VPUNPCKLBW X4, X3, X3
+	VPAND      X0, X3, X3
+	VPSUBB     X1, X3, X3
+	MOVQ       R11, R12
+	VMOVQ      (R8)(R12*8), X4
+	VPSHUFB    X4, X3, X3
+	POPCNTL    R11, R11
+	ADDQ       R11, R9
+	INCQ       CX
+	VPMOVSXBD  X3, Y3
+	VCVTDQ2PS  Y3, Y3
+	VMULPS     Y2, Y3, Y3
+	VMOVUPS    Y3, (AX)
+	ADDQ       $0x00000020, AX
+	SUBQ       $0x00000001, R10
+	JNZ        byte
+	ADDQ       DI, DX
+	ADDQ       $0x00000002, BX
+	SUBQ       $0x00000001, SI
+	JNZ        row
+	VZEROUPPER
+	RET

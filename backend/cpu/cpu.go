@@ -132,6 +132,7 @@ type scratch struct {
 	sums []float32
 
 	tmp, weights []byte
+	values       []byte
 	factors      []float32
 	prompt       promptScratch
 }

@@ -3,9 +3,77 @@ package cpu
 import (
 	"math"
 	"math/bits"
+	"unsafe"
 
 	"mustafar/sparse"
 )
+
+// allChannels is the bitmap of a row that keeps every channel, up to the largest head dimension.
+var allChannels = [4]uint64{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
+
+// encodeRows packs n rows of fp16, and is bit for bit sparse.Rows.Compress. x has memory for a multiple of four rows.
+func (r packedRows) encodeRows(x []uint16, n int, k *kernels, s *scratch) {
+	pack := k.pack[r.codec.Values][r.headDim]
+	if pack == nil {
+		for i := range n {
+			r.encode(i, x[i*r.headDim:][:r.headDim])
+		}
+		return
+	}
+	bitmaps, bitmapBytes := &allChannels[0], 0
+	if r.codec.Pruned {
+		bitmaps, bitmapBytes = &r.bitmaps[0], 8*r.words
+		k.choose[r.headDim](&x[0], bitmaps, (n+3)/4, r.keep)
+	}
+	var scales *uint16
+	if r.scl > 0 {
+		scales = &r.scales[0]
+	}
+	// beside the rows, since the kernel writes whole registers, and behind these rows others may be written at this moment
+	beside, tmp := grow(&s.values, n*r.values+2*r.headDim), grow(&s.tmp, r.headDim+overread)
+	pack(&x[0], bitmaps, &beside[0], scales, n, r.values, bitmapBytes, &tmp[0])
+	copy(r.vals[:n*r.values], beside)
+}
+
+// encode packs one fp16 row as row i. It is bit for bit sparse.Rows.Compress.
+func (r packedRows) encode(i int, x []uint16) {
+	row := r.vals[i*r.values:][:r.values]
+	bitmap := r.bitmaps[i*r.words:][:r.words]
+	if r.codec.Pruned {
+		selectRow(bitmap, x, r.keep)
+	}
+	if r.codec.Values == sparse.F16 {
+		dst := asHalves(row)
+		if !r.codec.Pruned {
+			copy(dst, x)
+			return
+		}
+		j := 0
+		for w, word := range bitmap {
+			for ; word != 0; word &= word - 1 {
+				dst[j] = x[64*w+bits.TrailingZeros64(word)]
+				j++
+			}
+		}
+		return
+	}
+	var kept [256]float32
+	n := 0
+	if r.codec.Pruned {
+		for w, word := range bitmap {
+			for ; word != 0; word &= word - 1 {
+				kept[n] = halfToFloat(x[64*w+bits.TrailingZeros64(word)])
+				n++
+			}
+		}
+	} else {
+		for c, h := range x {
+			kept[c] = halfToFloat(h)
+		}
+		n = len(x)
+	}
+	r.scales[i] = quantiseRow(r.codec.Values, row, kept[:n])
+}
 
 // selectRow marks the keep channels of largest |x| as 15-bit integers, ties to the lower channel: a bisection on the magnitude that the last kept one has.
 func selectRow(bitmap []uint64, x []uint16, keep int) {
@@ -69,6 +137,13 @@ func (r packedRows) expand(dst []float32, n int, k *kernels) {
 	D := r.headDim
 	if r.codec.IsDense() {
 		k.halves(dst[:n*D], asHalves(r.vals[:2*n*D]))
+		return
+	}
+	codec := r.codec
+	codec.Sparsity = 0
+	if expand := k.expand[codec][D]; expand != nil {
+		p := r.pointers()
+		expand(&dst[:n*D][0], (*uint64)(unsafe.Pointer(p.bitmaps)), p.values, p.scales, n, p.rowBytes, D/8)
 		return
 	}
 	for i := range n {

@@ -34,6 +34,13 @@ type kernels struct {
 	softmax   func(scores, m, sum, factor *float32, n *int32, queries int)
 	transpose func(dst, src *float32, columns int) // [64][columns] to [columns][64]
 
+	// Compression of rows, by head dimension: the channels to keep, and their values.
+	choose map[int]chooseFunc
+	pack   map[sparse.Values]map[int]packFunc
+
+	// expand writes rows of a codec (its sparsity aside) as f32, by head dimension; dense fp16 is a conversion.
+	expand map[sparse.Codec]map[int]expandFunc
+
 	// Attention of decode steps, straight on the rows of a codec (its sparsity aside). Codecs that have none are expanded.
 	rows map[sparse.Codec]rowKernels
 }
@@ -45,6 +52,13 @@ type rowKernels struct {
 	scores map[int]scoresFunc // by head dimension
 	sums   [][]sumsFunc       // by word of 64 channels, and query heads - 1; dense rows have one word, the others are offsets
 }
+
+type (
+	chooseFunc = func(x *uint16, bitmaps *uint64, rows4, keep int)
+	packFunc   = func(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows, rowBytes, bitmapBytes int, tmp *byte)
+)
+
+type expandFunc = func(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows, rowBytes, octets int)
 
 type (
 	scoresFunc = func(bitmaps, values *byte, scales *uint16, q *byte, qscale, out *float32, rows16, rowBytes, heads int, tmp *byte)

@@ -1,8 +1,6 @@
 package cpu
 
 import (
-	"math/bits"
-
 	"mustafar/backend"
 	"mustafar/sparse"
 )
@@ -103,44 +101,4 @@ func (s *store) segmentFor(p *past, n int) *segment {
 		}
 	}
 	return s.newSegment()
-}
-
-// encode packs one fp16 row as row i. It is bit for bit sparse.Rows.Compress.
-func (r packedRows) encode(i int, x []uint16) {
-	row := r.vals[i*r.values:][:r.values]
-	bitmap := r.bitmaps[i*r.words:][:r.words]
-	if r.codec.Pruned {
-		selectRow(bitmap, x, r.keep)
-	}
-	if r.codec.Values == sparse.F16 {
-		dst := asHalves(row)
-		if !r.codec.Pruned {
-			copy(dst, x)
-			return
-		}
-		j := 0
-		for w, word := range bitmap {
-			for ; word != 0; word &= word - 1 {
-				dst[j] = x[64*w+bits.TrailingZeros64(word)]
-				j++
-			}
-		}
-		return
-	}
-	var kept [256]float32
-	n := 0
-	if r.codec.Pruned {
-		for w, word := range bitmap {
-			for ; word != 0; word &= word - 1 {
-				kept[n] = halfToFloat(x[64*w+bits.TrailingZeros64(word)])
-				n++
-			}
-		}
-	} else {
-		for c, h := range x {
-			kept[c] = halfToFloat(h)
-		}
-		n = len(x)
-	}
-	r.scales[i] = quantiseRow(r.codec.Values, row, kept[:n])
 }

@@ -32,6 +32,9 @@ var avx512 = kernels{
 	floats:    floatsAVX512,
 	adders:    addersAVX512,
 	softmax:   softmaxAVX512,
+	expand:    expandersAVX512,
+	choose:    choosersAVX512,
+	pack:      packersAVX512,
 	rows:      rowsAVX512,
 	transpose: transposeAVX2,
 }
@@ -51,6 +54,7 @@ var avx2 = kernels{
 	adders:    addersAVX2,
 	softmax:   softmaxAVX2,
 	transpose: transposeAVX2,
+	expand:    expandersAVX2,
 }
 
 // The functions below give the assembly Go's shapes: slices, and a plain loop for what is left of a whole number of rounds.

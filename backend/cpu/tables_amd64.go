@@ -55,6 +55,33 @@ var floatsAVX2 = map[gguf.Type]map[int]floatFunc{
 
 var addersAVX2 = map[int]addFunc{1: add1F32AVX2, 4: add4F32AVX2}
 
+var expandersAVX512 = map[sparse.Codec]map[int]expandFunc{
+	{Pruned: false, Values: sparse.I16}: {64: expandDensei16D64AVX512, 128: expandDensei16D128AVX512, 256: expandDensei16D256AVX512},
+	{Pruned: false, Values: sparse.I8}:  {64: expandDensei8D64AVX512, 128: expandDensei8D128AVX512, 256: expandDensei8D256AVX512},
+	{Pruned: true, Values: sparse.F16}:  {64: expandSparsef16D64AVX512, 128: expandSparsef16D128AVX512, 256: expandSparsef16D256AVX512},
+	{Pruned: true, Values: sparse.I16}:  {64: expandSparsei16D64AVX512, 128: expandSparsei16D128AVX512, 256: expandSparsei16D256AVX512},
+	{Pruned: true, Values: sparse.I8}:   {64: expandSparsei8D64AVX512, 128: expandSparsei8D128AVX512, 256: expandSparsei8D256AVX512},
+	{Pruned: true, Values: sparse.I4}:   {64: expandSparsei4D64AVX512, 128: expandSparsei4D128AVX512, 256: expandSparsei4D256AVX512},
+}
+
+var expandersAVX2 = map[sparse.Codec]map[int]expandFunc{
+	{Pruned: false, Values: sparse.I16}: {64: expandDensei16AVX2, 128: expandDensei16AVX2, 256: expandDensei16AVX2},
+	{Pruned: false, Values: sparse.I8}:  {64: expandDensei8AVX2, 128: expandDensei8AVX2, 256: expandDensei8AVX2},
+	{Pruned: true, Values: sparse.F16}:  {64: expandSparsef16AVX2, 128: expandSparsef16AVX2, 256: expandSparsef16AVX2},
+	{Pruned: true, Values: sparse.I16}:  {64: expandSparsei16AVX2, 128: expandSparsei16AVX2, 256: expandSparsei16AVX2},
+	{Pruned: true, Values: sparse.I8}:   {64: expandSparsei8AVX2, 128: expandSparsei8AVX2, 256: expandSparsei8AVX2},
+	{Pruned: true, Values: sparse.I4}:   {64: expandSparsei4AVX2, 128: expandSparsei4AVX2, 256: expandSparsei4AVX2},
+}
+
+var choosersAVX512 = map[int]chooseFunc{64: chooseD64, 128: chooseD128, 256: chooseD256}
+
+var packersAVX512 = map[sparse.Values]map[int]packFunc{
+	sparse.F16: {64: packf16D64, 128: packf16D128, 256: packf16D256},
+	sparse.I16: {64: packi16D64, 128: packi16D128, 256: packi16D256},
+	sparse.I8:  {64: packi8D64, 128: packi8D128, 256: packi8D256},
+	sparse.I4:  {64: packi4D64, 128: packi4D128, 256: packi4D256},
+}
+
 var rowsAVX512 = map[sparse.Codec]rowKernels{
 	{Pruned: false, Values: sparse.F16}: {bits: 32, weigh: weigh32, scores: map[int]scoresFunc{64: scoresDensef16D64, 128: scoresDensef16D128, 256: scoresDensef16D256}, sums: [][]sumsFunc{{sums1ofDensef16W0, sums2ofDensef16W0, sums3ofDensef16W0, sums4ofDensef16W0}}},
 	{Pruned: false, Values: sparse.I16}: {bits: 16, weigh: weigh16, scores: map[int]scoresFunc{64: scoresDensei16D64, 128: scoresDensei16D128, 256: scoresDensei16D256}, sums: [][]sumsFunc{{sums1ofDensei16W0, sums2ofDensei16W0, sums3ofDensei16W0, sums4ofDensei16W0}}},

@@ -68,6 +68,8 @@ func main() {
 			l.transpose()
 		}
 		decode()
+		encode()
+		expansions()
 	default:
 		log.Fatalf("no part %q", *part)
 	}

@@ -50,10 +50,36 @@ func writeTables(path string, levels []level) error {
 		}
 		b.WriteString("}\n")
 	}
-	b.WriteString("\nvar rowsAVX512 = map[sparse.Codec]rowKernels{\n")
+	for _, l := range levels {
+		fmt.Fprintf(&b, "\nvar expanders%s = map[sparse.Codec]map[int]expandFunc{\n", l.suffix)
+		for _, k := range expandKinds() {
+			fmt.Fprintf(&b, "%s: {", codec(k))
+			for _, D := range headDims {
+				if l.bytes == 64 {
+					fmt.Fprintf(&b, "%d: expand%sD%d%s, ", D, k.name(), D, l.suffix)
+				} else {
+					fmt.Fprintf(&b, "%d: expand%s%s, ", D, k.name(), l.suffix)
+				}
+			}
+			b.WriteString("},\n")
+		}
+		b.WriteString("}\n")
+	}
+	b.WriteString("\nvar choosersAVX512 = map[int]chooseFunc{")
+	for _, D := range headDims {
+		fmt.Fprintf(&b, "%d: chooseD%d, ", D, D)
+	}
+	b.WriteString("}\n\nvar packersAVX512 = map[sparse.Values]map[int]packFunc{\n")
+	for _, v := range []string{"f16", "i16", "i8", "i4"} {
+		fmt.Fprintf(&b, "sparse.%s: {", strings.ToUpper(v))
+		for _, D := range headDims {
+			fmt.Fprintf(&b, "%d: pack%sD%d, ", D, v, D)
+		}
+		b.WriteString("},\n")
+	}
+	b.WriteString("}\n\nvar rowsAVX512 = map[sparse.Codec]rowKernels{\n")
 	for _, k := range rowKinds {
-		codec := fmt.Sprintf("{Pruned: %v, Values: sparse.%s}", k.sparse, strings.ToUpper(k.values))
-		fmt.Fprintf(&b, "%s: {bits: %d, weigh: weigh%d, scores: map[int]scoresFunc{", codec, k.bits(), k.bits())
+		fmt.Fprintf(&b, "%s: {bits: %d, weigh: weigh%d, scores: map[int]scoresFunc{", codec(k), k.bits(), k.bits())
 		for _, D := range headDims {
 			fmt.Fprintf(&b, "%d: scores%sD%d, ", D, k.name(), D)
 		}
@@ -76,4 +102,9 @@ func writeTables(path string, levels []level) error {
 		return err
 	}
 	return os.WriteFile(path, src, 0o644)
+}
+
+// codec is a kind of rows as a key of Go's tables.
+func codec(k rowKind) string {
+	return fmt.Sprintf("{Pruned: %v, Values: sparse.%s}", k.sparse, strings.ToUpper(k.values))
 }
