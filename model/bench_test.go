@@ -12,7 +12,7 @@ import (
 
 // BenchmarkModel times the demo model on one thread: a prompt of 512 tokens, and decode steps at depths, dense and sparse.
 func BenchmarkModel(b *testing.B) {
-	f, err := gguf.Open("../models/SmolLM2-135M-Instruct.Q4_1.gguf")
+	f, err := gguf.Open(demoModel)
 	if err != nil {
 		b.Fatalf("%v: run make model", err)
 	}
@@ -66,5 +66,25 @@ func BenchmarkModel(b *testing.B) {
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "t/s")
 			})
 		}
+	}
+}
+
+// BenchmarkLoad times reading and packing the demo model.
+func BenchmarkLoad(b *testing.B) {
+	c, err := cpu.New(cpu.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	for b.Loop() {
+		f, err := gguf.Open(demoModel)
+		if err != nil {
+			b.Fatalf("%v: run make model", err)
+		}
+		b.SetBytes(f.Size())
+		if _, err := model.Load(f, c, nil); err != nil {
+			b.Fatal(err)
+		}
+		f.Close()
 	}
 }

@@ -109,5 +109,5 @@ func (j *packJob) do(chunk, worker int) {
 	dk, dv := j.blocks[i].dense.head(kvh, j.s.spec.HeadDim)
 	k.encodeRows(dk, j.blocks[i].rows, j.s.c.k, &j.s.c.scratch[worker])
 	v.encodeRows(dv, j.blocks[i].rows, j.s.c.k, &j.s.c.scratch[worker])
-	j.seg.largest[kvh*j.seg.blocks+j.at+i] = largestScale(v.scales[:v.scl*j.blocks[i].rows])
+	j.seg.heads[kvh].largest[j.at+i] = largestScale(v.scales[:v.scl*j.blocks[i].rows])
 }

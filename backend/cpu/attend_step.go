@@ -225,7 +225,7 @@ func (s *store) addValues(ks *stepKernels, v rowPointers, weights []byte, factor
 	}
 }
 
-// rowPointers are where a block's rows of K or V of one KV head lie.
+// rowPointers are where rows of K or V of one KV head lie.
 type rowPointers struct {
 	bitmaps, values *byte
 	scales          *uint16
@@ -240,10 +240,22 @@ func (s *store) rows(b *block, kvh int) (k, v rowPointers) {
 		n := 2 * s.spec.HeadDim
 		return rowPointers{values: (*byte)(unsafe.Pointer(&hk[0])), rowBytes: n}, rowPointers{values: (*byte)(unsafe.Pointer(&hv[0])), rowBytes: n}
 	}
-	pk, pv := s.head(b.seg, kvh, b.at)
-	k, v = pk.pointers(), pv.pointers()
-	v.largest = b.seg.largest[kvh*b.seg.blocks+b.at]
+	h := &b.seg.heads[kvh]
+	k, v = h.k.from(b.at*backend.BlockRows, s.k), h.v.from(b.at*backend.BlockRows, s.v)
+	v.largest = h.largest[b.at]
 	return k, v
+}
+
+// from returns where row i lies.
+func (p rowPointers) from(i int, l rowLayout) rowPointers {
+	p.values = (*byte)(unsafe.Add(unsafe.Pointer(p.values), i*l.values))
+	if l.words > 0 {
+		p.bitmaps = (*byte)(unsafe.Add(unsafe.Pointer(p.bitmaps), 8*i*l.words))
+	}
+	if l.scl > 0 {
+		p.scales = (*uint16)(unsafe.Add(unsafe.Pointer(p.scales), 2*i))
+	}
+	return p
 }
 
 func (r packedRows) pointers() rowPointers {

@@ -87,8 +87,10 @@ func tileBytes(typ gguf.Type, cols int) int {
 
 // packTile packs rows [lo, lo+16) of w, fewer at its end: the rest are zeros.
 func packTile(dst []byte, w *weight, lo int, s *scratch) {
-	clear(dst)
 	n := min(tileRows, w.rows-lo)
+	if n < tileRows {
+		clear(dst)
+	}
 	p, quantised := packings[w.typ]
 	if !quantised {
 		packColumns(dst, w, lo, n)
@@ -118,28 +120,41 @@ func packRow(dst []byte, p packing, r int, row []byte, u []uint8, typ gguf.Type)
 	}
 }
 
-// putQuants puts 32 quants of row r into their planes.
+// putQuants puts 32 quants of row r into their planes, four columns in a dword at a time.
 func (p packing) putQuants(dst []byte, r int, u []uint8) {
-	at := func(plane, c int) *byte { return &dst[64*plane+4*r+c%4] }
-	for c, q := range u {
-		k := c / 4
-		switch p.bits {
-		case 8:
-			*at(k, c) = q
-		case 2, 3:
-			*at(k/4, c) |= q & 3 << (2 * (k % 4))
-			if p.bits == 3 {
-				*at(2, c) |= q >> 2 << k
+	put := func(plane int, v uint32) { binary.LittleEndian.PutUint32(dst[64*plane+4*r:], v) }
+	column := func(k int) uint32 { return binary.LittleEndian.Uint32(u[4*k:]) }
+	// planes puts bits [at, at+width) of every quant side by side, 8/width of them to a byte.
+	planes := func(first, at, width int) {
+		mask := uint32(1<<width-1) * 0x01010101
+		for k := 0; k < 8; k += 8 / width {
+			v := uint32(0)
+			for i := range 8 / width {
+				v |= column(k+i) >> at & mask << (width * i)
 			}
-		default:
-			*at(k%4, c) |= q & 15 << (4 * (k / 4))
-			switch p.bits {
-			case 5:
-				*at(4, c) |= q >> 4 << k
-			case 6:
-				*at(4+k/4, c) |= q >> 4 << (2 * (k % 4))
-			}
+			put(first+k*width/8, v)
 		}
+	}
+	switch p.bits {
+	case 8:
+		for k := range 8 {
+			put(k, column(k))
+		}
+		return
+	case 2, 3:
+		planes(0, 0, 2)
+	default:
+		for k := range 4 {
+			put(k, column(k)&0x0f0f0f0f|column(4+k)&0x0f0f0f0f<<4)
+		}
+	}
+	switch p.bits {
+	case 3:
+		planes(2, 2, 1)
+	case 5:
+		planes(4, 4, 1)
+	case 6:
+		planes(4, 4, 2)
 	}
 }
 

@@ -53,8 +53,13 @@ type segment struct {
 	next   int   // first block that no table counts, nor any behind it
 	refs   []int // a block: tables that count it
 	most   []int // a block, while counting bytes: the most rows that a table counts
+	heads  []segmentHead
+}
 
-	largest []float32 // (kv heads, blocks) the largest scale of a block's V rows
+// segmentHead is where the rows of one KV head lie in a segment.
+type segmentHead struct {
+	k, v    rowPointers
+	largest []float32 // a block: the largest scale of its V rows
 }
 
 // segmentRows is the least room of a segment.
@@ -65,7 +70,11 @@ func (s *store) newSegment() *segment {
 	n := rows / backend.BlockRows
 	g := &segment{
 		slab:   newSlab(s.spec.KVHeads * (s.k.bytes(rows) + s.v.bytes(rows))),
-		blocks: n, refs: make([]int, n), most: make([]int, n), largest: make([]float32, s.spec.KVHeads*n),
+		blocks: n, refs: make([]int, n), most: make([]int, n), heads: make([]segmentHead, s.spec.KVHeads),
+	}
+	for kvh := range g.heads {
+		k, v := s.head(g, kvh, 0)
+		g.heads[kvh] = segmentHead{k.pointers(), v.pointers(), make([]float32, n)}
 	}
 	s.allocated += int64(len(g.slab.data))
 	return g
