@@ -519,6 +519,31 @@ func sums3ofSparsei4W3(bitmaps *byte, values *byte, weights *byte, acc *float32,
 //go:noescape
 func sums4ofSparsei4W3(bitmaps *byte, values *byte, weights *byte, acc *float32, factors *float32, rows int, rowBytes int, bitmapBytes int, accBytes int)
 
+// rows of 64·words channels.
+//
+//go:noescape
+func chooseAVX2(x *uint16, bitmaps *uint64, rows int, keep int, words int)
+
+// rows of 64·words channels; bitmapBytes a row, 0 for one bitmap of all. Some bytes are written behind the last row; tmp [128·words].
+//
+//go:noescape
+func packf16AVX2(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte, words int)
+
+// rows of 64·words channels; bitmapBytes a row, 0 for one bitmap of all. Some bytes are written behind the last row; tmp [128·words].
+//
+//go:noescape
+func packi16AVX2(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte, words int)
+
+// rows of 64·words channels; bitmapBytes a row, 0 for one bitmap of all. Some bytes are written behind the last row; tmp [128·words].
+//
+//go:noescape
+func packi8AVX2(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte, words int)
+
+// rows of 64·words channels; bitmapBytes a row, 0 for one bitmap of all. Some bytes are written behind the last row; tmp [128·words].
+//
+//go:noescape
+func packi4AVX2(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte, words int)
+
 // 4·rows4 rows of 64 channels.
 //
 //go:noescape

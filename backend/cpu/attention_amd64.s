@@ -23095,6 +23095,686 @@ rows:
 	VZEROUPPER
 	RET
 
+// func chooseAVX2(x *uint16, bitmaps *uint64, rows int, keep int, words int)
+// Requires: AVX, AVX2, BMI2, CMOV, POPCNT
+TEXT ·chooseAVX2(SB), NOSPLIT, $0-40
+	MOVQ         x+0(FP), AX
+	MOVQ         bitmaps+8(FP), CX
+	MOVQ         rows+16(FP), DX
+	MOVL         $0x7fff7fff, BX
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+
+row:
+	XORL BX, BX
+	MOVL $0x00004000, SI
+
+bit:
+	MOVL         BX, DI
+	ORL          SI, DI
+	LEAL         -1(DI), R8
+	VMOVD        R8, X1
+	VPBROADCASTW X1, Y1
+	XORL         R8, R8
+	MOVQ         AX, R9
+	MOVQ         CX, R10
+	MOVQ         words+32(FP), R11
+
+countWord:
+	VPAND        (R9), Y0, Y2
+	VPAND        32(R9), Y0, Y3
+	VPCMPGTW     Y1, Y2, Y2
+	VPCMPGTW     Y1, Y3, Y3
+	VPACKSSWB    Y3, Y2, Y2
+	VPERMQ       $0xd8, Y2, Y2
+	VPMOVMSKB    Y2, R12
+	VPAND        64(R9), Y0, Y2
+	VPAND        96(R9), Y0, Y3
+	VPCMPGTW     Y1, Y2, Y2
+	VPCMPGTW     Y1, Y3, Y3
+	VPACKSSWB    Y3, Y2, Y2
+	VPERMQ       $0xd8, Y2, Y2
+	VPMOVMSKB    Y2, R13
+	SHLQ         $0x20, R13
+	ORQ          R13, R12
+	POPCNTQ      R12, R12
+	ADDQ         R12, R8
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000008, R10
+	SUBQ         $0x00000001, R11
+	JNZ          countWord
+	MOVQ         keep+24(FP), R9
+	CMPQ         R8, R9
+	CMOVLGE      DI, BX
+	SHRL         $0x01, SI
+	JNZ          bit
+	VMOVD        BX, X1
+	VPBROADCASTW X1, Y1
+	MOVQ         keep+24(FP), BX
+	MOVQ         AX, SI
+	MOVQ         CX, DI
+	MOVQ         words+32(FP), R8
+
+aboveWord:
+	VPAND     (SI), Y0, Y2
+	VPAND     32(SI), Y0, Y3
+	VPCMPGTW  Y1, Y2, Y2
+	VPCMPGTW  Y1, Y3, Y3
+	VPACKSSWB Y3, Y2, Y2
+	VPERMQ    $0xd8, Y2, Y2
+	VPMOVMSKB Y2, R9
+	VPAND     64(SI), Y0, Y2
+	VPAND     96(SI), Y0, Y3
+	VPCMPGTW  Y1, Y2, Y2
+	VPCMPGTW  Y1, Y3, Y3
+	VPACKSSWB Y3, Y2, Y2
+	VPERMQ    $0xd8, Y2, Y2
+	VPMOVMSKB Y2, R10
+	SHLQ      $0x20, R10
+	ORQ       R10, R9
+	MOVQ      R9, (DI)
+	POPCNTQ   R9, R9
+	SUBQ      R9, BX
+	ADDQ      $0x00000080, SI
+	ADDQ      $0x00000008, DI
+	SUBQ      $0x00000001, R8
+	JNZ       aboveWord
+	XORL      SI, SI
+	MOVQ      AX, DI
+	MOVQ      CX, R8
+	MOVQ      words+32(FP), R9
+
+equalWord:
+	VPAND     (DI), Y0, Y2
+	VPAND     32(DI), Y0, Y3
+	VPCMPEQW  Y1, Y2, Y2
+	VPCMPEQW  Y1, Y3, Y3
+	VPACKSSWB Y3, Y2, Y2
+	VPERMQ    $0xd8, Y2, Y2
+	VPMOVMSKB Y2, R10
+	VPAND     64(DI), Y0, Y2
+	VPAND     96(DI), Y0, Y3
+	VPCMPEQW  Y1, Y2, Y2
+	VPCMPEQW  Y1, Y3, Y3
+	VPACKSSWB Y3, Y2, Y2
+	VPERMQ    $0xd8, Y2, Y2
+	VPMOVMSKB Y2, R11
+	SHLQ      $0x20, R11
+	ORQ       R11, R10
+	MOVQ      $-1, R11
+	BZHIQ     BX, R11, R11
+	PDEPQ     R10, R11, R11
+	ORQ       R11, (R8)
+	POPCNTQ   R10, R10
+	SUBQ      R10, BX
+	CMOVQLT   SI, BX
+	ADDQ      $0x00000080, DI
+	ADDQ      $0x00000008, R8
+	SUBQ      $0x00000001, R9
+	JNZ       equalWord
+	MOVQ      words+32(FP), BX
+	LEAQ      (CX)(BX*8), CX
+	SHLQ      $0x07, BX
+	ADDQ      BX, AX
+	SUBQ      $0x00000001, DX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// func packf16AVX2(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte, words int)
+// Requires: AVX, BMI2, POPCNT
+TEXT ·packf16AVX2(SB), NOSPLIT, $0-72
+	MOVQ x+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), BX
+
+row:
+	MOVQ AX, SI
+	MOVQ DX, DI
+	MOVQ CX, R8
+	MOVQ words+64(FP), R9
+	MOVQ $0x0001000100010001, R10
+
+word:
+	MOVQ (R8), R11
+	MOVL $0x00000010, R12
+
+quad:
+	PDEPQ   R10, R11, R13
+	POPCNTQ R13, R15
+	IMUL3Q  $0x0000ffff, R13, R13
+	MOVQ    (SI), R14
+	PEXTQ   R13, R14, R14
+	MOVQ    R14, (DI)
+	LEAQ    (DI)(R15*2), DI
+	SHRQ    $0x04, R11
+	ADDQ    $0x00000008, SI
+	SUBQ    $0x00000001, R12
+	JNZ     quad
+	ADDQ    $0x00000008, R8
+	SUBQ    $0x00000001, R9
+	JNZ     word
+	MOVQ    rowBytes+40(FP), SI
+	MOVQ    bitmapBytes+48(FP), DI
+	MOVQ    words+64(FP), R8
+	ADDQ    SI, DX
+	ADDQ    DI, CX
+	SHLQ    $0x07, R8
+	ADDQ    R8, AX
+	SUBQ    $0x00000001, BX
+	JNZ     row
+	VZEROUPPER
+	RET
+
+// func packi16AVX2(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte, words int)
+// Requires: AVX, AVX2, BMI2, F16C, POPCNT
+TEXT ·packi16AVX2(SB), NOSPLIT, $8-72
+	MOVQ x+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+
+row:
+	VXORPS Y0, Y0, Y0
+	MOVQ   AX, R8
+	MOVQ   words+64(FP), DI
+
+top:
+	VMOVUPS      (R8), Y1
+	VPAND        all7fff7fff<>+0(SB), Y1, Y1
+	VPMAXUW      Y1, Y0, Y0
+	VMOVUPS      32(R8), Y1
+	VPAND        all7fff7fff<>+0(SB), Y1, Y1
+	VPMAXUW      Y1, Y0, Y0
+	VMOVUPS      64(R8), Y1
+	VPAND        all7fff7fff<>+0(SB), Y1, Y1
+	VPMAXUW      Y1, Y0, Y0
+	VMOVUPS      96(R8), Y1
+	VPAND        all7fff7fff<>+0(SB), Y1, Y1
+	VPMAXUW      Y1, Y0, Y0
+	ADDQ         $0x00000080, R8
+	SUBQ         $0x00000001, DI
+	JNZ          top
+	VEXTRACTI128 $0x01, Y0, X1
+	VPMAXUW      X1, X0, X0
+	VPCMPEQW     X1, X1, X1
+	VPXOR        X1, X0, X0
+	VPHMINPOSUW  X0, X0
+	VPXOR        X1, X0, X0
+	VCVTPH2PS    X0, X0
+	VDIVSS       all46fffe00<>+0(SB), X0, X0
+	VMULSS       all44800000<>+0(SB), X0, X0
+	VCVTPS2PH    $0x00, X0, X0
+	VPEXTRW      $0x00, X0, (BX)
+	VCVTPH2PS    X0, X0
+	VMULSS       all3a800000<>+0(SB), X0, X0
+	VBROADCASTSS X0, Y0
+	VXORPS       Y1, Y1, Y1
+	VCMPPS       $0x04, Y1, Y0, Y1
+	MOVQ         tmp+56(FP), R9
+	MOVQ         AX, R8
+	MOVQ         words+64(FP), DI
+	SHLQ         $0x01, DI
+
+integers:
+	VCVTPH2PS (R8), Y2
+	VDIVPS    Y0, Y2, Y2
+	VMAXPS    allc6fffe00<>+0(SB), Y2, Y2
+	VMINPS    all46fffe00<>+0(SB), Y2, Y2
+	VANDPS    Y1, Y2, Y2
+	VCVTPS2DQ Y2, Y2
+	VCVTPH2PS 16(R8), Y3
+	VDIVPS    Y0, Y3, Y3
+	VMAXPS    allc6fffe00<>+0(SB), Y3, Y3
+	VMINPS    all46fffe00<>+0(SB), Y3, Y3
+	VANDPS    Y1, Y3, Y3
+	VCVTPS2DQ Y3, Y3
+	VCVTPH2PS 32(R8), Y4
+	VDIVPS    Y0, Y4, Y4
+	VMAXPS    allc6fffe00<>+0(SB), Y4, Y4
+	VMINPS    all46fffe00<>+0(SB), Y4, Y4
+	VANDPS    Y1, Y4, Y4
+	VCVTPS2DQ Y4, Y4
+	VCVTPH2PS 48(R8), Y5
+	VDIVPS    Y0, Y5, Y5
+	VMAXPS    allc6fffe00<>+0(SB), Y5, Y5
+	VMINPS    all46fffe00<>+0(SB), Y5, Y5
+	VANDPS    Y1, Y5, Y5
+	VCVTPS2DQ Y5, Y5
+	VPACKSSDW Y3, Y2, Y2
+	VPACKSSDW Y5, Y4, Y4
+	VPERMQ    $0xd8, Y2, Y2
+	VPERMQ    $0xd8, Y4, Y4
+	VMOVDQU   Y2, (R9)
+	VMOVDQU   Y4, 32(R9)
+	ADDQ      $0x00000040, R9
+	ADDQ      $0x00000040, R8
+	SUBQ      $0x00000001, DI
+	JNZ       integers
+	MOVQ      tmp+56(FP), DI
+	MOVQ      DX, R8
+	MOVQ      CX, R9
+	MOVQ      words+64(FP), R10
+	MOVQ      $0x0001000100010001, R11
+
+word:
+	MOVQ (R9), R12
+	MOVL $0x00000010, R13
+
+quad:
+	PDEPQ   R11, R12, R14
+	POPCNTQ R14, BP
+	IMUL3Q  $0x0000ffff, R14, R14
+	MOVQ    (DI), R15
+	PEXTQ   R14, R15, R15
+	MOVQ    R15, (R8)
+	LEAQ    (R8)(BP*2), R8
+	SHRQ    $0x04, R12
+	ADDQ    $0x00000008, DI
+	SUBQ    $0x00000001, R13
+	JNZ     quad
+	ADDQ    $0x00000008, R9
+	SUBQ    $0x00000001, R10
+	JNZ     word
+	MOVQ    rowBytes+40(FP), DI
+	MOVQ    bitmapBytes+48(FP), R8
+	MOVQ    words+64(FP), R9
+	ADDQ    DI, DX
+	ADDQ    R8, CX
+	SHLQ    $0x07, R9
+	ADDQ    R9, AX
+	ADDQ    $0x00000002, BX
+	SUBQ    $0x00000001, SI
+	JNZ     row
+	VZEROUPPER
+	RET
+
+DATA all7fff7fff<>+0(SB)/4, $0x7fff7fff
+DATA all7fff7fff<>+4(SB)/4, $0x7fff7fff
+DATA all7fff7fff<>+8(SB)/4, $0x7fff7fff
+DATA all7fff7fff<>+12(SB)/4, $0x7fff7fff
+DATA all7fff7fff<>+16(SB)/4, $0x7fff7fff
+DATA all7fff7fff<>+20(SB)/4, $0x7fff7fff
+DATA all7fff7fff<>+24(SB)/4, $0x7fff7fff
+DATA all7fff7fff<>+28(SB)/4, $0x7fff7fff
+GLOBL all7fff7fff<>(SB), RODATA|NOPTR, $32
+
+DATA all46fffe00<>+0(SB)/4, $0x46fffe00
+DATA all46fffe00<>+4(SB)/4, $0x46fffe00
+DATA all46fffe00<>+8(SB)/4, $0x46fffe00
+DATA all46fffe00<>+12(SB)/4, $0x46fffe00
+DATA all46fffe00<>+16(SB)/4, $0x46fffe00
+DATA all46fffe00<>+20(SB)/4, $0x46fffe00
+DATA all46fffe00<>+24(SB)/4, $0x46fffe00
+DATA all46fffe00<>+28(SB)/4, $0x46fffe00
+GLOBL all46fffe00<>(SB), RODATA|NOPTR, $32
+
+DATA all44800000<>+0(SB)/4, $0x44800000
+DATA all44800000<>+4(SB)/4, $0x44800000
+DATA all44800000<>+8(SB)/4, $0x44800000
+DATA all44800000<>+12(SB)/4, $0x44800000
+DATA all44800000<>+16(SB)/4, $0x44800000
+DATA all44800000<>+20(SB)/4, $0x44800000
+DATA all44800000<>+24(SB)/4, $0x44800000
+DATA all44800000<>+28(SB)/4, $0x44800000
+GLOBL all44800000<>(SB), RODATA|NOPTR, $32
+
+DATA all3a800000<>+0(SB)/4, $0x3a800000
+DATA all3a800000<>+4(SB)/4, $0x3a800000
+DATA all3a800000<>+8(SB)/4, $0x3a800000
+DATA all3a800000<>+12(SB)/4, $0x3a800000
+DATA all3a800000<>+16(SB)/4, $0x3a800000
+DATA all3a800000<>+20(SB)/4, $0x3a800000
+DATA all3a800000<>+24(SB)/4, $0x3a800000
+DATA all3a800000<>+28(SB)/4, $0x3a800000
+GLOBL all3a800000<>(SB), RODATA|NOPTR, $32
+
+DATA allc6fffe00<>+0(SB)/4, $0xc6fffe00
+DATA allc6fffe00<>+4(SB)/4, $0xc6fffe00
+DATA allc6fffe00<>+8(SB)/4, $0xc6fffe00
+DATA allc6fffe00<>+12(SB)/4, $0xc6fffe00
+DATA allc6fffe00<>+16(SB)/4, $0xc6fffe00
+DATA allc6fffe00<>+20(SB)/4, $0xc6fffe00
+DATA allc6fffe00<>+24(SB)/4, $0xc6fffe00
+DATA allc6fffe00<>+28(SB)/4, $0xc6fffe00
+GLOBL allc6fffe00<>(SB), RODATA|NOPTR, $32
+
+// func packi8AVX2(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte, words int)
+// Requires: AVX, AVX2, BMI2, F16C, POPCNT
+TEXT ·packi8AVX2(SB), NOSPLIT, $8-72
+	MOVQ x+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+
+row:
+	VXORPS Y0, Y0, Y0
+	MOVQ   AX, R8
+	MOVQ   words+64(FP), DI
+
+top:
+	VMOVUPS      (R8), Y1
+	VPAND        all7fff7fff<>+0(SB), Y1, Y1
+	VPMAXUW      Y1, Y0, Y0
+	VMOVUPS      32(R8), Y1
+	VPAND        all7fff7fff<>+0(SB), Y1, Y1
+	VPMAXUW      Y1, Y0, Y0
+	VMOVUPS      64(R8), Y1
+	VPAND        all7fff7fff<>+0(SB), Y1, Y1
+	VPMAXUW      Y1, Y0, Y0
+	VMOVUPS      96(R8), Y1
+	VPAND        all7fff7fff<>+0(SB), Y1, Y1
+	VPMAXUW      Y1, Y0, Y0
+	ADDQ         $0x00000080, R8
+	SUBQ         $0x00000001, DI
+	JNZ          top
+	VEXTRACTI128 $0x01, Y0, X1
+	VPMAXUW      X1, X0, X0
+	VPCMPEQW     X1, X1, X1
+	VPXOR        X1, X0, X0
+	VPHMINPOSUW  X0, X0
+	VPXOR        X1, X0, X0
+	VCVTPH2PS    X0, X0
+	VDIVSS       all42fe0000<>+0(SB), X0, X0
+	VCVTPS2PH    $0x00, X0, X0
+	VPEXTRW      $0x00, X0, (BX)
+	VCVTPH2PS    X0, X0
+	VBROADCASTSS X0, Y0
+	VXORPS       Y1, Y1, Y1
+	VCMPPS       $0x04, Y1, Y0, Y1
+	MOVQ         tmp+56(FP), R9
+	MOVQ         AX, R8
+	MOVQ         words+64(FP), DI
+	SHLQ         $0x01, DI
+
+integers:
+	VCVTPH2PS (R8), Y2
+	VDIVPS    Y0, Y2, Y2
+	VMAXPS    allc2fe0000<>+0(SB), Y2, Y2
+	VMINPS    all42fe0000<>+0(SB), Y2, Y2
+	VANDPS    Y1, Y2, Y2
+	VCVTPS2DQ Y2, Y2
+	VCVTPH2PS 16(R8), Y3
+	VDIVPS    Y0, Y3, Y3
+	VMAXPS    allc2fe0000<>+0(SB), Y3, Y3
+	VMINPS    all42fe0000<>+0(SB), Y3, Y3
+	VANDPS    Y1, Y3, Y3
+	VCVTPS2DQ Y3, Y3
+	VCVTPH2PS 32(R8), Y4
+	VDIVPS    Y0, Y4, Y4
+	VMAXPS    allc2fe0000<>+0(SB), Y4, Y4
+	VMINPS    all42fe0000<>+0(SB), Y4, Y4
+	VANDPS    Y1, Y4, Y4
+	VCVTPS2DQ Y4, Y4
+	VCVTPH2PS 48(R8), Y5
+	VDIVPS    Y0, Y5, Y5
+	VMAXPS    allc2fe0000<>+0(SB), Y5, Y5
+	VMINPS    all42fe0000<>+0(SB), Y5, Y5
+	VANDPS    Y1, Y5, Y5
+	VCVTPS2DQ Y5, Y5
+	VPACKSSDW Y3, Y2, Y2
+	VPACKSSDW Y5, Y4, Y4
+	VPACKSSWB Y4, Y2, Y2
+	VMOVDQU   packOrder<>+0(SB), Y3
+	VPERMD    Y2, Y3, Y2
+	VMOVDQU   Y2, (R9)
+	ADDQ      $0x00000020, R9
+	ADDQ      $0x00000040, R8
+	SUBQ      $0x00000001, DI
+	JNZ       integers
+	MOVQ      tmp+56(FP), DI
+	MOVQ      DX, R8
+	MOVQ      CX, R9
+	MOVQ      words+64(FP), R10
+	MOVQ      $0x0101010101010101, R11
+
+word:
+	MOVQ (R9), R12
+	MOVL $0x00000008, R13
+
+quad:
+	PDEPQ   R11, R12, R14
+	POPCNTQ R14, BP
+	IMUL3Q  $0x000000ff, R14, R14
+	MOVQ    (DI), R15
+	PEXTQ   R14, R15, R15
+	MOVQ    R15, (R8)
+	ADDQ    BP, R8
+	SHRQ    $0x08, R12
+	ADDQ    $0x00000008, DI
+	SUBQ    $0x00000001, R13
+	JNZ     quad
+	ADDQ    $0x00000008, R9
+	SUBQ    $0x00000001, R10
+	JNZ     word
+	MOVQ    rowBytes+40(FP), DI
+	MOVQ    bitmapBytes+48(FP), R8
+	MOVQ    words+64(FP), R9
+	ADDQ    DI, DX
+	ADDQ    R8, CX
+	SHLQ    $0x07, R9
+	ADDQ    R9, AX
+	ADDQ    $0x00000002, BX
+	SUBQ    $0x00000001, SI
+	JNZ     row
+	VZEROUPPER
+	RET
+
+DATA all42fe0000<>+0(SB)/4, $0x42fe0000
+DATA all42fe0000<>+4(SB)/4, $0x42fe0000
+DATA all42fe0000<>+8(SB)/4, $0x42fe0000
+DATA all42fe0000<>+12(SB)/4, $0x42fe0000
+DATA all42fe0000<>+16(SB)/4, $0x42fe0000
+DATA all42fe0000<>+20(SB)/4, $0x42fe0000
+DATA all42fe0000<>+24(SB)/4, $0x42fe0000
+DATA all42fe0000<>+28(SB)/4, $0x42fe0000
+GLOBL all42fe0000<>(SB), RODATA|NOPTR, $32
+
+DATA allc2fe0000<>+0(SB)/4, $0xc2fe0000
+DATA allc2fe0000<>+4(SB)/4, $0xc2fe0000
+DATA allc2fe0000<>+8(SB)/4, $0xc2fe0000
+DATA allc2fe0000<>+12(SB)/4, $0xc2fe0000
+DATA allc2fe0000<>+16(SB)/4, $0xc2fe0000
+DATA allc2fe0000<>+20(SB)/4, $0xc2fe0000
+DATA allc2fe0000<>+24(SB)/4, $0xc2fe0000
+DATA allc2fe0000<>+28(SB)/4, $0xc2fe0000
+GLOBL allc2fe0000<>(SB), RODATA|NOPTR, $32
+
+DATA packOrder<>+0(SB)/4, $0x00000000
+DATA packOrder<>+4(SB)/4, $0x00000004
+DATA packOrder<>+8(SB)/4, $0x00000001
+DATA packOrder<>+12(SB)/4, $0x00000005
+DATA packOrder<>+16(SB)/4, $0x00000002
+DATA packOrder<>+20(SB)/4, $0x00000006
+DATA packOrder<>+24(SB)/4, $0x00000003
+DATA packOrder<>+28(SB)/4, $0x00000007
+GLOBL packOrder<>(SB), RODATA|NOPTR, $32
+
+// func packi4AVX2(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows int, rowBytes int, bitmapBytes int, tmp *byte, words int)
+// Requires: AVX, AVX2, BMI2, F16C, POPCNT
+TEXT ·packi4AVX2(SB), NOSPLIT, $8-72
+	MOVQ x+0(FP), AX
+	MOVQ bitmaps+8(FP), CX
+	MOVQ values+16(FP), DX
+	MOVQ scales+24(FP), BX
+	MOVQ rows+32(FP), SI
+
+row:
+	VXORPS Y0, Y0, Y0
+	MOVQ   AX, R8
+	MOVQ   words+64(FP), DI
+
+top:
+	VMOVUPS      (R8), Y1
+	VPAND        all7fff7fff<>+0(SB), Y1, Y1
+	VPMAXUW      Y1, Y0, Y0
+	VMOVUPS      32(R8), Y1
+	VPAND        all7fff7fff<>+0(SB), Y1, Y1
+	VPMAXUW      Y1, Y0, Y0
+	VMOVUPS      64(R8), Y1
+	VPAND        all7fff7fff<>+0(SB), Y1, Y1
+	VPMAXUW      Y1, Y0, Y0
+	VMOVUPS      96(R8), Y1
+	VPAND        all7fff7fff<>+0(SB), Y1, Y1
+	VPMAXUW      Y1, Y0, Y0
+	ADDQ         $0x00000080, R8
+	SUBQ         $0x00000001, DI
+	JNZ          top
+	VEXTRACTI128 $0x01, Y0, X1
+	VPMAXUW      X1, X0, X0
+	VPCMPEQW     X1, X1, X1
+	VPXOR        X1, X0, X0
+	VPHMINPOSUW  X0, X0
+	VPXOR        X1, X0, X0
+	VCVTPH2PS    X0, X0
+	VDIVSS       all40e00000<>+0(SB), X0, X0
+	VCVTPS2PH    $0x00, X0, X0
+	VPEXTRW      $0x00, X0, (BX)
+	VCVTPH2PS    X0, X0
+	VBROADCASTSS X0, Y0
+	VXORPS       Y1, Y1, Y1
+	VCMPPS       $0x04, Y1, Y0, Y1
+	MOVQ         tmp+56(FP), R9
+	MOVQ         AX, R8
+	MOVQ         words+64(FP), DI
+	SHLQ         $0x01, DI
+
+integers:
+	VCVTPH2PS (R8), Y2
+	VDIVPS    Y0, Y2, Y2
+	VMAXPS    allc0e00000<>+0(SB), Y2, Y2
+	VMINPS    all40e00000<>+0(SB), Y2, Y2
+	VANDPS    Y1, Y2, Y2
+	VCVTPS2DQ Y2, Y2
+	VCVTPH2PS 16(R8), Y3
+	VDIVPS    Y0, Y3, Y3
+	VMAXPS    allc0e00000<>+0(SB), Y3, Y3
+	VMINPS    all40e00000<>+0(SB), Y3, Y3
+	VANDPS    Y1, Y3, Y3
+	VCVTPS2DQ Y3, Y3
+	VCVTPH2PS 32(R8), Y4
+	VDIVPS    Y0, Y4, Y4
+	VMAXPS    allc0e00000<>+0(SB), Y4, Y4
+	VMINPS    all40e00000<>+0(SB), Y4, Y4
+	VANDPS    Y1, Y4, Y4
+	VCVTPS2DQ Y4, Y4
+	VCVTPH2PS 48(R8), Y5
+	VDIVPS    Y0, Y5, Y5
+	VMAXPS    allc0e00000<>+0(SB), Y5, Y5
+	VMINPS    all40e00000<>+0(SB), Y5, Y5
+	VANDPS    Y1, Y5, Y5
+	VCVTPS2DQ Y5, Y5
+	VPACKSSDW Y3, Y2, Y2
+	VPACKSSDW Y5, Y4, Y4
+	VPACKSSWB Y4, Y2, Y2
+	VMOVDQU   packOrder<>+0(SB), Y3
+	VPERMD    Y2, Y3, Y2
+	VPADDB    all08080808<>+0(SB), Y2, Y2
+	VMOVDQU   Y2, (R9)
+	ADDQ      $0x00000020, R9
+	ADDQ      $0x00000040, R8
+	SUBQ      $0x00000001, DI
+	JNZ       integers
+	MOVQ      tmp+56(FP), DI
+	MOVQ      tmp+56(FP), R8
+	MOVQ      CX, R9
+	MOVQ      words+64(FP), R10
+	MOVQ      $0x0101010101010101, R11
+
+word:
+	MOVQ (R9), R12
+	MOVL $0x00000008, R13
+
+quad:
+	PDEPQ   R11, R12, R14
+	POPCNTQ R14, BP
+	IMUL3Q  $0x000000ff, R14, R14
+	MOVQ    (DI), R15
+	PEXTQ   R14, R15, R15
+	MOVQ    R15, (R8)
+	ADDQ    BP, R8
+	SHRQ    $0x08, R12
+	ADDQ    $0x00000008, DI
+	SUBQ    $0x00000001, R13
+	JNZ     quad
+	ADDQ    $0x00000008, R9
+	SUBQ    $0x00000001, R10
+	JNZ     word
+	MOVQ    tmp+56(FP), DI
+	MOVQ    words+64(FP), R9
+	XORL    R10, R10
+	MOVQ    R10, (R8)
+	MOVQ    DX, R8
+	SHLQ    $0x01, R9
+
+pairs:
+	VMOVDQU      (DI), Y0
+	VMOVDQU      all10011001<>+0(SB), Y1
+	VPMADDUBSW   Y1, Y0, Y0
+	VEXTRACTI128 $0x01, Y0, X1
+	VPACKUSWB    X1, X0, X1
+	VMOVDQU      X1, (R8)
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x00000010, R8
+	SUBQ         $0x00000001, R9
+	JNZ          pairs
+	MOVQ         rowBytes+40(FP), DI
+	MOVQ         bitmapBytes+48(FP), R8
+	MOVQ         words+64(FP), R9
+	ADDQ         DI, DX
+	ADDQ         R8, CX
+	SHLQ         $0x07, R9
+	ADDQ         R9, AX
+	ADDQ         $0x00000002, BX
+	SUBQ         $0x00000001, SI
+	JNZ          row
+	VZEROUPPER
+	RET
+
+DATA all40e00000<>+0(SB)/4, $0x40e00000
+DATA all40e00000<>+4(SB)/4, $0x40e00000
+DATA all40e00000<>+8(SB)/4, $0x40e00000
+DATA all40e00000<>+12(SB)/4, $0x40e00000
+DATA all40e00000<>+16(SB)/4, $0x40e00000
+DATA all40e00000<>+20(SB)/4, $0x40e00000
+DATA all40e00000<>+24(SB)/4, $0x40e00000
+DATA all40e00000<>+28(SB)/4, $0x40e00000
+GLOBL all40e00000<>(SB), RODATA|NOPTR, $32
+
+DATA allc0e00000<>+0(SB)/4, $0xc0e00000
+DATA allc0e00000<>+4(SB)/4, $0xc0e00000
+DATA allc0e00000<>+8(SB)/4, $0xc0e00000
+DATA allc0e00000<>+12(SB)/4, $0xc0e00000
+DATA allc0e00000<>+16(SB)/4, $0xc0e00000
+DATA allc0e00000<>+20(SB)/4, $0xc0e00000
+DATA allc0e00000<>+24(SB)/4, $0xc0e00000
+DATA allc0e00000<>+28(SB)/4, $0xc0e00000
+GLOBL allc0e00000<>(SB), RODATA|NOPTR, $32
+
+DATA all08080808<>+0(SB)/4, $0x08080808
+DATA all08080808<>+4(SB)/4, $0x08080808
+DATA all08080808<>+8(SB)/4, $0x08080808
+DATA all08080808<>+12(SB)/4, $0x08080808
+DATA all08080808<>+16(SB)/4, $0x08080808
+DATA all08080808<>+20(SB)/4, $0x08080808
+DATA all08080808<>+24(SB)/4, $0x08080808
+DATA all08080808<>+28(SB)/4, $0x08080808
+GLOBL all08080808<>(SB), RODATA|NOPTR, $32
+
+DATA all10011001<>+0(SB)/4, $0x10011001
+DATA all10011001<>+4(SB)/4, $0x10011001
+DATA all10011001<>+8(SB)/4, $0x10011001
+DATA all10011001<>+12(SB)/4, $0x10011001
+DATA all10011001<>+16(SB)/4, $0x10011001
+DATA all10011001<>+20(SB)/4, $0x10011001
+DATA all10011001<>+24(SB)/4, $0x10011001
+DATA all10011001<>+28(SB)/4, $0x10011001
+GLOBL all10011001<>(SB), RODATA|NOPTR, $32
+
 // func chooseD64(x *uint16, bitmaps *uint64, rows4 int, keep int)
 // Requires: AVX, AVX512BW, AVX512F, BMI2, CMOV, POPCNT
 TEXT ·chooseD64(SB), NOSPLIT, $0-32

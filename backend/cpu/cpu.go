@@ -133,6 +133,7 @@ type scratch struct {
 
 	tmp, weights []byte
 	values       []byte
+	ones         []uint64
 	factors      []float32
 	prompt       promptScratch
 }

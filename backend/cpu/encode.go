@@ -8,31 +8,36 @@ import (
 	"mustafar/sparse"
 )
 
-// allChannels is the bitmap of a row that keeps every channel, up to the largest head dimension.
-var allChannels = [4]uint64{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)}
-
 // encodeRows packs n rows of fp16, and is bit for bit sparse.Rows.Compress. x has memory for a multiple of four rows.
 func (r packedRows) encodeRows(x []uint16, n int, k *kernels, s *scratch) {
-	pack := k.pack[r.codec.Values][r.headDim]
-	if pack == nil {
+	if k.pack == nil {
 		for i := range n {
 			r.encode(i, x[i*r.headDim:][:r.headDim])
 		}
 		return
 	}
-	bitmaps, bitmapBytes := &allChannels[0], 0
+	bitmaps, bitmapBytes := allChannels(s, r.headDim), 0
 	if r.codec.Pruned {
 		bitmaps, bitmapBytes = &r.bitmaps[0], 8*r.words
-		k.choose[r.headDim](&x[0], bitmaps, (n+3)/4, r.keep)
+		k.choose(r.headDim)(&x[0], bitmaps, n, r.keep)
 	}
 	var scales *uint16
 	if r.scl > 0 {
 		scales = &r.scales[0]
 	}
 	// beside the rows, since the kernel writes whole registers, and behind these rows others may be written at this moment
-	beside, tmp := grow(&s.values, n*r.values+2*r.headDim), grow(&s.tmp, r.headDim+overread)
-	pack(&x[0], bitmaps, &beside[0], scales, n, r.values, bitmapBytes, &tmp[0])
+	beside, tmp := grow(&s.values, n*r.values+2*r.headDim), grow(&s.tmp, 2*r.headDim+overread)
+	k.pack(r.codec.Values, r.headDim)(&x[0], bitmaps, &beside[0], scales, n, r.values, bitmapBytes, &tmp[0])
 	copy(r.vals[:n*r.values], beside)
+}
+
+// allChannels returns the bitmap of a row that keeps every channel.
+func allChannels(s *scratch, headDim int) *uint64 {
+	ones := grow(&s.ones, headDim/64)
+	for i := range ones {
+		ones[i] = ^uint64(0)
+	}
+	return &ones[0]
 }
 
 // encode packs one fp16 row as row i. It is bit for bit sparse.Rows.Compress.
@@ -141,9 +146,9 @@ func (r packedRows) expand(dst []float32, n int, k *kernels) {
 	}
 	codec := r.codec
 	codec.Sparsity = 0
-	if expand := k.expand[codec][D]; expand != nil {
+	if k.expand != nil && k.expand(codec, D) != nil {
 		p := r.pointers()
-		expand(&dst[:n*D][0], (*uint64)(unsafe.Pointer(p.bitmaps)), p.values, p.scales, n, p.rowBytes, D/8)
+		k.expand(codec, D)(&dst[:n*D][0], (*uint64)(unsafe.Pointer(p.bitmaps)), p.values, p.scales, n, p.rowBytes, D/8)
 		return
 	}
 	for i := range n {

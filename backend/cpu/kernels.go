@@ -34,12 +34,11 @@ type kernels struct {
 	softmax   func(scores, m, sum, factor *float32, n *int32, queries int)
 	transpose func(dst, src *float32, columns int) // [64][columns] to [columns][64]
 
-	// Compression of rows, by head dimension: the channels to keep, and their values.
-	choose map[int]chooseFunc
-	pack   map[sparse.Values]map[int]packFunc
-
-	// expand writes rows of a codec (its sparsity aside) as f32, by head dimension; dense fp16 is a conversion.
-	expand map[sparse.Codec]map[int]expandFunc
+	// Rows of a head dimension D, a multiple of 64. choose marks the channels to keep, pack writes their values, expand writes rows of a codec (its
+	// sparsity aside; dense fp16 is a conversion) as f32.
+	choose func(D int) chooseFunc
+	pack   func(v sparse.Values, D int) packFunc
+	expand func(c sparse.Codec, D int) expandFunc
 
 	// Attention of decode steps, straight on the rows of a codec (its sparsity aside). Codecs that have none are expanded.
 	rows map[sparse.Codec]rowKernels
@@ -54,11 +53,10 @@ type rowKernels struct {
 }
 
 type (
-	chooseFunc = func(x *uint16, bitmaps *uint64, rows4, keep int)
+	chooseFunc = func(x *uint16, bitmaps *uint64, rows, keep int)
 	packFunc   = func(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows, rowBytes, bitmapBytes int, tmp *byte)
+	expandFunc = func(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows, rowBytes, octets int)
 )
-
-type expandFunc = func(dst *float32, bitmaps *uint64, values *byte, scales *uint16, rows, rowBytes, octets int)
 
 type (
 	scoresFunc = func(bitmaps, values *byte, scales *uint16, q *byte, qscale, out *float32, rows16, rowBytes, heads int, tmp *byte)

@@ -4,7 +4,11 @@ package cpu
 
 //go:generate sh -c "cd _generate && for p in rows weights attention; do go run . -part $DOLLAR{p} -out ../$DOLLAR{p}_amd64.s -stubs ../$DOLLAR{p}_amd64.go -pkg cpu || exit 1; done"
 
-import "golang.org/x/sys/cpu"
+import (
+	"golang.org/x/sys/cpu"
+
+	"mustafar/sparse"
+)
 
 // simdLevels returns what this processor can run, the best first.
 func simdLevels() (have []*kernels) {
@@ -32,9 +36,9 @@ var avx512 = kernels{
 	floats:    floatsAVX512,
 	adders:    addersAVX512,
 	softmax:   softmaxAVX512,
-	expand:    expandersAVX512,
-	choose:    choosersAVX512,
-	pack:      packersAVX512,
+	choose:    chooseAt512,
+	pack:      packAt512,
+	expand:    expandAt512,
 	rows:      rowsAVX512,
 	transpose: transposeAVX2,
 }
@@ -54,7 +58,9 @@ var avx2 = kernels{
 	adders:    addersAVX2,
 	softmax:   softmaxAVX2,
 	transpose: transposeAVX2,
-	expand:    expandersAVX2,
+	choose:    chooseAt2,
+	pack:      packAt2,
+	expand:    expandAt2,
 }
 
 // The functions below give the assembly Go's shapes: slices, and a plain loop for what is left of a whole number of rounds.
@@ -114,3 +120,42 @@ func quantiseSIMD(p panel, i int, x []float32) {
 	q, dx, _, _, _ := p.row(i, 0)
 	quantiseAVX2(&q[0], dx, &x[0], len(x)/32, 48*p.m, 4*p.m)
 }
+
+// AVX-512 has row kernels for the common head dimensions; AVX2's take any.
+
+func chooseAt512(D int) chooseFunc {
+	if choose := choosersAVX512[D]; choose != nil {
+		return func(x *uint16, bitmaps *uint64, rows, keep int) { choose(x, bitmaps, (rows+3)/4, keep) }
+	}
+	return chooseAt2(D)
+}
+
+func chooseAt2(D int) chooseFunc {
+	return func(x *uint16, bitmaps *uint64, rows, keep int) { chooseAVX2(x, bitmaps, rows, keep, D/64) }
+}
+
+func packAt512(v sparse.Values, D int) packFunc {
+	if pack := packersAVX512[v][D]; pack != nil {
+		return pack
+	}
+	return packAt2(v, D)
+}
+
+// packAnyFunc is a packFunc for rows of any number of words.
+type packAnyFunc = func(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows, rowBytes, bitmapBytes int, tmp *byte, words int)
+
+func packAt2(v sparse.Values, D int) packFunc {
+	pack := packersAVX2[v]
+	return func(x *uint16, bitmaps *uint64, values *byte, scales *uint16, rows, rowBytes, bitmapBytes int, tmp *byte) {
+		pack(x, bitmaps, values, scales, rows, rowBytes, bitmapBytes, tmp, D/64)
+	}
+}
+
+func expandAt512(c sparse.Codec, D int) expandFunc {
+	if expand := expandersAVX512[c][D]; expand != nil {
+		return expand
+	}
+	return expandersAVX2[c]
+}
+
+func expandAt2(c sparse.Codec, _ int) expandFunc { return expandersAVX2[c] }

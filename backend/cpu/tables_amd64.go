@@ -64,13 +64,20 @@ var expandersAVX512 = map[sparse.Codec]map[int]expandFunc{
 	{Pruned: true, Values: sparse.I4}:   {64: expandSparsei4D64AVX512, 128: expandSparsei4D128AVX512, 256: expandSparsei4D256AVX512},
 }
 
-var expandersAVX2 = map[sparse.Codec]map[int]expandFunc{
-	{Pruned: false, Values: sparse.I16}: {64: expandDensei16AVX2, 128: expandDensei16AVX2, 256: expandDensei16AVX2},
-	{Pruned: false, Values: sparse.I8}:  {64: expandDensei8AVX2, 128: expandDensei8AVX2, 256: expandDensei8AVX2},
-	{Pruned: true, Values: sparse.F16}:  {64: expandSparsef16AVX2, 128: expandSparsef16AVX2, 256: expandSparsef16AVX2},
-	{Pruned: true, Values: sparse.I16}:  {64: expandSparsei16AVX2, 128: expandSparsei16AVX2, 256: expandSparsei16AVX2},
-	{Pruned: true, Values: sparse.I8}:   {64: expandSparsei8AVX2, 128: expandSparsei8AVX2, 256: expandSparsei8AVX2},
-	{Pruned: true, Values: sparse.I4}:   {64: expandSparsei4AVX2, 128: expandSparsei4AVX2, 256: expandSparsei4AVX2},
+var expandersAVX2 = map[sparse.Codec]expandFunc{
+	{Pruned: false, Values: sparse.I16}: expandDensei16AVX2,
+	{Pruned: false, Values: sparse.I8}:  expandDensei8AVX2,
+	{Pruned: true, Values: sparse.F16}:  expandSparsef16AVX2,
+	{Pruned: true, Values: sparse.I16}:  expandSparsei16AVX2,
+	{Pruned: true, Values: sparse.I8}:   expandSparsei8AVX2,
+	{Pruned: true, Values: sparse.I4}:   expandSparsei4AVX2,
+}
+
+var packersAVX2 = map[sparse.Values]packAnyFunc{
+	sparse.F16: packf16AVX2,
+	sparse.I16: packi16AVX2,
+	sparse.I8:  packi8AVX2,
+	sparse.I4:  packi4AVX2,
 }
 
 var choosersAVX512 = map[int]chooseFunc{64: chooseD64, 128: chooseD128, 256: chooseD256}

@@ -110,18 +110,13 @@ func (l level) hide(x []reg.VecVirtual, n reg.GPVirtual, none Op) {
 	}
 }
 
-var lanesMem *Mem
-
 // lanes are the numbers 0 … 7.
 func lanes() Mem {
-	if lanesMem == nil {
-		m := GLOBL("lanes", RODATA|NOPTR)
+	return global("lanes", func() {
 		for i := range 8 {
 			DATA(4*i, U32(uint32(i)))
 		}
-		lanesMem = &m
-	}
-	return *lanesMem
+	})
 }
 
 // transpose writes rows of f32 as columns of 64: dst [columns][64] from src [64][columns].

@@ -63,18 +63,13 @@ func newRowReader(k rowKind, forK bool) *rowReader {
 	return r
 }
 
-var nibbleLevelsMem *Mem
-
 // nibbleLevels are -8 … 7.
 func nibbleLevels() Mem {
-	if nibbleLevelsMem == nil {
-		m := GLOBL("nibbles", RODATA|NOPTR)
+	return global("nibbles", func() {
 		for i := range 16 {
 			DATA(i, U8(uint8(i-8)))
 		}
-		nibbleLevelsMem = &m
-	}
-	return *nibbleLevelsMem
+	})
 }
 
 // address is where a row's values begin: a base, and a register times 1, 2 or, by another register, 3.
@@ -214,17 +209,13 @@ func (r *rowReader) readNibbles(word, at Mem, before reg.GPVirtual) reg.VecVirtu
 	return z
 }
 
-var fourApartMem *Mem
-
+// fourApart is, for quadword i of a register, bytes 4i … 4i+7.
 func fourApart() Mem {
-	if fourApartMem == nil {
-		m := GLOBL("fourApart", RODATA|NOPTR)
+	return global("fourApart", func() {
 		for i := range 64 {
 			DATA(i, U8(uint8(i/8*4+i%8)))
 		}
-		fourApartMem = &m
-	}
-	return *fourApartMem
+	})
 }
 
 // transpose4 transposes dwords of four rows within each 128-bit lane: dword i of register j is row i's dword j.

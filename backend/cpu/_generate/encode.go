@@ -287,6 +287,10 @@ func (p *packer) storePairs(z reg.VecVirtual, at Mem) {
 }
 
 func encode() {
+	chooseAVX2()
+	for _, v := range []string{"f16", "i16", "i8", "i4"} {
+		packAVX2(v)
+	}
 	for _, D := range headDims {
 		choose(D)
 		for _, v := range []string{"f16", "i16", "i8", "i4"} {

@@ -38,18 +38,12 @@ func (l level) constant(v uint32) Op {
 	if l.bytes == 64 {
 		return l.broadcast(v)
 	}
-	m, ok := constants[v]
-	if !ok {
-		m = GLOBL(fmt.Sprintf("all%08x", v), RODATA|NOPTR)
+	return global(fmt.Sprintf("all%08x", v), func() {
 		for i := range 8 {
 			DATA(4*i, U32(v))
 		}
-		constants[v] = m
-	}
-	return m
+	})
 }
-
-var constants = map[uint32]Mem{}
 
 // of replaces each register by its exponential; several at a time hide the latency of the polynomial.
 func (e *exponential) of(xs ...reg.VecVirtual) {

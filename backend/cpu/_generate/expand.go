@@ -188,28 +188,22 @@ func expandBytewise(k rowKind) {
 	RET()
 }
 
-var shuffleTables = map[int]Mem{}
-
 // shuffles is, for each byte of a bitmap, the shuffle that puts the next values of size bytes at its ones, and zeros at its zeros.
 func shuffles(size int) Mem {
-	if m, ok := shuffleTables[size]; ok {
-		return m
-	}
-	m := GLOBL(fmt.Sprintf("shuffles%d", size), RODATA|NOPTR)
-	for b := range 256 {
-		entry := make([]byte, 8*size)
-		for i := range entry {
-			entry[i] = 0x80
-			if c := i / size; b>>c&1 == 1 {
-				entry[i] = uint8(bits.OnesCount8(uint8(b)&(1<<c-1))*size + i%size)
+	return global(fmt.Sprintf("shuffles%d", size), func() {
+		for b := range 256 {
+			entry := make([]byte, 8*size)
+			for i := range entry {
+				entry[i] = 0x80
+				if c := i / size; b>>c&1 == 1 {
+					entry[i] = uint8(bits.OnesCount8(uint8(b)&(1<<c-1))*size + i%size)
+				}
+			}
+			for i := 0; i < len(entry); i += 8 {
+				DATA(8*size*b+i, U64(binary.LittleEndian.Uint64(entry[i:])))
 			}
 		}
-		for i := 0; i < len(entry); i += 8 {
-			DATA(8*size*b+i, U64(binary.LittleEndian.Uint64(entry[i:])))
-		}
-	}
-	shuffleTables[size] = m
-	return m
+	})
 }
 
 // expandKinds are all kinds but dense fp16, which is a conversion.

@@ -101,6 +101,19 @@ func (l level) matrices() {
 	}
 }
 
+// global returns read-only data, written the first time it is asked for.
+func global(name string, fill func()) operand.Mem {
+	m, ok := globals[name]
+	if !ok {
+		m = GLOBL(name, RODATA|NOPTR)
+		fill()
+		globals[name] = m
+	}
+	return m
+}
+
+var globals = map[string]operand.Mem{}
+
 // zero clears a register, by the one instruction of every size whose inputs avo knows not to matter.
 func zero(r reg.VecVirtual) { VXORPS(r, r, r) }
 

@@ -132,18 +132,13 @@ func (p *narrow) finish(g int, b block, acc []reg.VecVirtual) {
 	}
 }
 
-var onesMem *Mem
-
 // onesWords is 16 times the 16-bit number 1.
 func onesWords() Mem {
-	if onesMem == nil {
-		m := GLOBL("ones", RODATA|NOPTR)
+	return global("ones", func() {
 		for i := range 16 {
 			DATA(2*i, U16(1))
 		}
-		onesMem = &m
-	}
-	return *onesMem
+	})
 }
 
 // rowSlices are the parts of a tile's 16 rows that a register holds: their offsets in bytes of quants and f32.

@@ -88,9 +88,9 @@ func (l level) quantise() {
 
 // packOrder undoes the interleaving of 128-bit lanes by two packs.
 func packOrder() Mem {
-	m := GLOBL("packOrder", RODATA|NOPTR)
-	for i, v := range []uint32{0, 4, 1, 5, 2, 6, 3, 7} {
-		DATA(4*i, U32(v))
-	}
-	return m
+	return global("packOrder", func() {
+		for i, v := range []uint32{0, 4, 1, 5, 2, 6, 3, 7} {
+			DATA(4*i, U32(v))
+		}
+	})
 }

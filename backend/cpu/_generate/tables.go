@@ -50,21 +50,23 @@ func writeTables(path string, levels []level) error {
 		}
 		b.WriteString("}\n")
 	}
-	for _, l := range levels {
-		fmt.Fprintf(&b, "\nvar expanders%s = map[sparse.Codec]map[int]expandFunc{\n", l.suffix)
-		for _, k := range expandKinds() {
-			fmt.Fprintf(&b, "%s: {", codec(k))
-			for _, D := range headDims {
-				if l.bytes == 64 {
-					fmt.Fprintf(&b, "%d: expand%sD%d%s, ", D, k.name(), D, l.suffix)
-				} else {
-					fmt.Fprintf(&b, "%d: expand%s%s, ", D, k.name(), l.suffix)
-				}
-			}
-			b.WriteString("},\n")
+	b.WriteString("\nvar expandersAVX512 = map[sparse.Codec]map[int]expandFunc{\n")
+	for _, k := range expandKinds() {
+		fmt.Fprintf(&b, "%s: {", codec(k))
+		for _, D := range headDims {
+			fmt.Fprintf(&b, "%d: expand%sD%dAVX512, ", D, k.name(), D)
 		}
-		b.WriteString("}\n")
+		b.WriteString("},\n")
 	}
+	b.WriteString("}\n\nvar expandersAVX2 = map[sparse.Codec]expandFunc{\n")
+	for _, k := range expandKinds() {
+		fmt.Fprintf(&b, "%s: expand%sAVX2,\n", codec(k), k.name())
+	}
+	b.WriteString("}\n\nvar packersAVX2 = map[sparse.Values]packAnyFunc{\n")
+	for _, v := range []string{"f16", "i16", "i8", "i4"} {
+		fmt.Fprintf(&b, "sparse.%s: pack%sAVX2,\n", strings.ToUpper(v), v)
+	}
+	b.WriteString("}\n")
 	b.WriteString("\nvar choosersAVX512 = map[int]chooseFunc{")
 	for _, D := range headDims {
 		fmt.Fprintf(&b, "%d: chooseD%d, ", D, D)

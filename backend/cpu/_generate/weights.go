@@ -119,19 +119,13 @@ func (s *source) constants() {
 	}
 }
 
-var levelTables = map[int]Mem{}
-
 // levelTable is the 16 levels of IQ4_NL, plus a number. (ggml-common.h)
 func levelTable(plus int) Mem {
-	if m, ok := levelTables[plus]; ok {
-		return m
-	}
-	m := GLOBL(fmt.Sprintf("levels%d", plus), RODATA|NOPTR)
-	for i, v := range []int{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113} {
-		DATA(i, U8(uint8(v+plus)))
-	}
-	levelTables[plus] = m
-	return m
+	return global(fmt.Sprintf("levels%d", plus), func() {
+		for i, v := range []int{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113} {
+			DATA(i, U8(uint8(v+plus)))
+		}
+	})
 }
 
 // loadHead reads the head of a superblock at w.
