@@ -97,9 +97,10 @@ func (j *attendJob) do(chunk, worker int) {
 	switch {
 	case it.step >= 0 && s.packed.ok:
 		j.stepPart(it, j.part(chunk), w)
+	case it.step >= 0 && s.c.k.rowDots != nil:
+		j.expandedPart(it, j.part(chunk), w)
 	case it.step >= 0:
-		sum := j.part(chunk)
-		j.plain(it, sum, w)
+		j.plain(it, j.part(chunk), w)
 	case s.c.k.softmax != nil:
 		j.prompt(it, w)
 	default:

@@ -207,6 +207,27 @@ func (j *attendJob) stepPart(it *attendItem, sum partial, w *scratch) {
 	}
 }
 
+// expandedPart attends to the blocks of a part by their rows expanded to f32.
+func (j *attendJob) expandedPart(it *attendItem, sum partial, w *scratch) {
+	s, g, D, k := j.s, j.s.group(), j.s.spec.HeadDim, j.s.c.k
+	root := float32(1 / math.Sqrt(float64(D)))
+	q, scores, factors := grow(&w.prompt.q, g*D), grow(&w.s, g*backend.BlockRows), grow(&w.factors, g)
+	scaleTo(q, j.q[(it.row*s.spec.Heads+it.kvh*g)*D:], root)
+	rk, rv, seen := grow(&w.k, backend.BlockRows*D), grow(&w.v, backend.BlockRows*D), grow(&w.prompt.seen, g)
+	for i := it.lo; i < it.hi; i++ {
+		b := &it.p.blocks[i]
+		s.expand(rk[:b.rows*D], rv[:b.rows*D], b, it.kvh)
+		for h := range g {
+			k.rowDots(&scores[h*backend.BlockRows], &rk[0], &q[h*D], (b.rows+7)/8, D)
+			seen[h] = int32(b.rows)
+		}
+		k.softmax(&scores[0], &sum.m[0], &sum.l[0], &factors[0], &seen[0], g)
+		for h := range g {
+			k.rowSums(&sum.acc[h*D], &rv[0], &scores[h*backend.BlockRows], factors[h], b.rows, D)
+		}
+	}
+}
+
 // addValues adds the weighted rows of V of one block to the sums, up to four heads at a time, word after word of 64 channels.
 func (s *store) addValues(ks *stepKernels, v rowPointers, weights []byte, factors []float32, sum partial, rows int) {
 	D, g := s.spec.HeadDim, s.group()

@@ -519,6 +519,16 @@ func sums3ofSparsei4W3(bitmaps *byte, values *byte, weights *byte, acc *float32,
 //go:noescape
 func sums4ofSparsei4W3(bitmaps *byte, values *byte, weights *byte, acc *float32, factors *float32, rows int, rowBytes int, bitmapBytes int, accBytes int)
 
+// 8·rows8 products of rows with q; columns a multiple of 8.
+//
+//go:noescape
+func rowDotsAVX2(out *float32, rows *float32, q *float32, rows8 int, columns int)
+
+// n weighted rows added to acc·factor; columns a multiple of 64.
+//
+//go:noescape
+func rowSumsAVX2(acc *float32, rows *float32, weights *float32, factor float32, n int, columns int)
+
 // rows of 64·words channels.
 //
 //go:noescape

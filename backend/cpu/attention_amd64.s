@@ -23095,6 +23095,114 @@ rows:
 	VZEROUPPER
 	RET
 
+// func rowDotsAVX2(out *float32, rows *float32, q *float32, rows8 int, columns int)
+// Requires: AVX, FMA3
+TEXT ·rowDotsAVX2(SB), NOSPLIT, $0-40
+	MOVQ out+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ rows8+24(FP), DX
+	MOVQ columns+32(FP), BX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), SI
+
+rows:
+	MOVQ   CX, DI
+	LEAQ   (CX)(BX*4), R8
+	LEAQ   (CX)(BX*8), CX
+	MOVQ   q+16(FP), R9
+	MOVQ   columns+32(FP), R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+columns:
+	VMOVUPS     (R9), Y8
+	VFMADD231PS (DI), Y8, Y0
+	VFMADD231PS (DI)(BX*1), Y8, Y1
+	VFMADD231PS (DI)(BX*2), Y8, Y2
+	VFMADD231PS (DI)(SI*1), Y8, Y3
+	VFMADD231PS (R8), Y8, Y4
+	VFMADD231PS (R8)(BX*1), Y8, Y5
+	VFMADD231PS (R8)(BX*2), Y8, Y6
+	VFMADD231PS (R8)(SI*1), Y8, Y7
+	ADDQ        $0x00000020, R9
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000020, R8
+	SUBQ        $0x00000008, R10
+	JNZ         columns
+	VHADDPS     Y1, Y0, Y0
+	VHADDPS     Y3, Y2, Y1
+	VHADDPS     Y5, Y4, Y2
+	VHADDPS     Y7, Y6, Y3
+	VHADDPS     Y1, Y0, Y0
+	VHADDPS     Y3, Y2, Y1
+	VPERM2F128  $0x20, Y1, Y0, Y2
+	VPERM2F128  $0x31, Y1, Y0, Y0
+	VADDPS      Y0, Y2, Y2
+	VMOVUPS     Y2, (AX)
+	ADDQ        $0x00000020, AX
+	SUBQ        $0x00000001, DX
+	JNZ         rows
+	VZEROUPPER
+	RET
+
+// func rowSumsAVX2(acc *float32, rows *float32, weights *float32, factor float32, n int, columns int)
+// Requires: AVX, FMA3
+TEXT ·rowSumsAVX2(SB), NOSPLIT, $0-48
+	MOVQ acc+0(FP), AX
+	MOVQ rows+8(FP), CX
+	MOVQ columns+40(FP), DX
+	MOVQ DX, BX
+	SHLQ $0x02, DX
+
+columns:
+	VBROADCASTSS factor+24(FP), Y0
+	VMULPS       (AX), Y0, Y1
+	VMULPS       32(AX), Y0, Y2
+	VMULPS       64(AX), Y0, Y3
+	VMULPS       96(AX), Y0, Y4
+	VMULPS       128(AX), Y0, Y5
+	VMULPS       160(AX), Y0, Y6
+	VMULPS       192(AX), Y0, Y7
+	VMULPS       224(AX), Y0, Y0
+	MOVQ         weights+16(FP), DI
+	MOVQ         n+32(FP), R8
+	MOVQ         CX, SI
+
+rows:
+	VBROADCASTSS (DI), Y8
+	VFMADD231PS  (SI), Y8, Y1
+	VFMADD231PS  32(SI), Y8, Y2
+	VFMADD231PS  64(SI), Y8, Y3
+	VFMADD231PS  96(SI), Y8, Y4
+	VFMADD231PS  128(SI), Y8, Y5
+	VFMADD231PS  160(SI), Y8, Y6
+	VFMADD231PS  192(SI), Y8, Y7
+	VFMADD231PS  224(SI), Y8, Y0
+	ADDQ         DX, SI
+	ADDQ         $0x00000004, DI
+	SUBQ         $0x00000001, R8
+	JNZ          rows
+	VMOVUPS      Y1, (AX)
+	VMOVUPS      Y2, 32(AX)
+	VMOVUPS      Y3, 64(AX)
+	VMOVUPS      Y4, 96(AX)
+	VMOVUPS      Y5, 128(AX)
+	VMOVUPS      Y6, 160(AX)
+	VMOVUPS      Y7, 192(AX)
+	VMOVUPS      Y0, 224(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, CX
+	SUBQ         $0x00000040, BX
+	JNZ          columns
+	VZEROUPPER
+	RET
+
 // func chooseAVX2(x *uint16, bitmaps *uint64, rows int, keep int, words int)
 // Requires: AVX, AVX2, BMI2, CMOV, POPCNT
 TEXT ·chooseAVX2(SB), NOSPLIT, $0-40

@@ -40,8 +40,11 @@ type kernels struct {
 	pack   func(v sparse.Values, D int) packFunc
 	expand func(c sparse.Codec, D int) expandFunc
 
-	// Attention of decode steps, straight on the rows of a codec (its sparsity aside). Codecs that have none are expanded.
-	rows map[sparse.Codec]rowKernels
+	// Attention of decode steps, straight on the rows of a codec (its sparsity aside). The rows of codecs that have none are expanded, and multiplied as f32:
+	// rowDots writes 8·rows8 products of rows with q, rowSums adds n weighted rows to acc·factor.
+	rows    map[sparse.Codec]rowKernels
+	rowDots func(out, rows, q *float32, rows8, columns int)
+	rowSums func(acc, rows, weights *float32, factor float32, n, columns int)
 }
 
 // rowKernels score and sum up rows of one codec.

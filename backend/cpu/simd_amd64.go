@@ -40,6 +40,8 @@ var avx512 = kernels{
 	pack:      packAt512,
 	expand:    expandAt512,
 	rows:      rowsAVX512,
+	rowDots:   rowDotsAVX2,
+	rowSums:   rowSumsAVX2,
 	transpose: transposeAVX2,
 }
 
@@ -61,6 +63,8 @@ var avx2 = kernels{
 	choose:    chooseAt2,
 	pack:      packAt2,
 	expand:    expandAt2,
+	rowDots:   rowDotsAVX2,
+	rowSums:   rowSumsAVX2,
 }
 
 // The functions below give the assembly Go's shapes: slices, and a plain loop for what is left of a whole number of rounds.

@@ -68,6 +68,8 @@ func main() {
 			l.transpose()
 		}
 		decode()
+		rowDots()
+		rowSums()
 		encode()
 		expansions()
 	default:
