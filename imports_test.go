@@ -12,7 +12,7 @@ import (
 var order = [][]string{
 	{"mustafar"},
 	{"internal/cli"},
-	{"internal/eval"},
+	{"internal/bench", "internal/eval"},
 	{"internal/generate"},
 	{"internal/report", "internal/sample"},
 	{"model"},

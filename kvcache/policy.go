@@ -60,8 +60,11 @@ func Named(name string) (Policy, error) {
 		return Paper(s), nil
 	}
 	c, err := sparse.Parse(name, sparse.I8)
-	if err != nil {
+	if err != nil && kind != "sparse" {
 		return Policy{}, fmt.Errorf("cache %q is not known: want dense, paper[:S] or a codec: f16, i16, i8, sparse:S[:f16|i16|i8|i4]", name)
+	}
+	if err != nil {
+		return Policy{}, fmt.Errorf("cache: %w", err)
 	}
 	p := Policy{K: c, V: c, Window: DefaultWindow, Group: DefaultGroup}
 	if p.Compacts() {

@@ -55,22 +55,25 @@ func toHalvesGeneric(dst []uint16, src []float32) {
 	}
 }
 
-// dotUnpacked is the product of an unpacked row with the only row of a panel; group is 16 or 32.
-func dotUnpacked(u []uint8, d, m []float32, group int, p panel) (sum float32) {
+// dotUnpacked is the product of an unpacked row with the only row of a panel; group is 16 or 32. rounded says which sum a minimum is multiplied with.
+func dotUnpacked(u []uint8, d, m []float32, group int, rounded bool, p panel) (sum float32) {
 	for b := range len(u) / 32 {
-		q, dx, s, s0, s1 := p.row(0, b)
-		sums := [2]float32{*s0, *s1}
-		if group == 32 {
-			sums[0] = *s
+		q, s := p.row(0, b)
+		dx, sums := s[0], s[2:3]
+		switch {
+		case group == 16:
+			sums = s[3:5]
+		case rounded:
+			sums = s[1:2]
 		}
-		for g := range 32 / group {
+		for g, total := range sums {
 			dot := int32(0)
 			for i, v := range u[32*b+group*g:][:group] {
 				dot += int32(v) * int32(q[group*g+i])
 			}
 			at := (32*b + group*g) / group
-			sum += float32(dot) * (d[at] * *dx)
-			sum += m[at] * sums[g]
+			sum += float32(dot) * (d[at] * dx)
+			sum += m[at] * total
 		}
 	}
 	return sum

@@ -141,7 +141,7 @@ func (j *matmulJob) roundPanel(i int) {
 	}
 	if p.n < p.m { // nobody reads the rows that are not there, but what is in them must not make arithmetic slow
 		for b := range j.cols / 32 {
-			clear(p.data[48*p.m*b:][:48*p.m])
+			clear(p.data[panelBlock*p.m*b:][:panelBlock*p.m])
 		}
 	}
 	for r := range p.n {
@@ -305,6 +305,7 @@ func (o output) copy() {
 // plain multiplies weight rows [lo, hi) as the file holds them: the twin of all of the above.
 func (j *matmulJob) plain(o *product, lo, hi, from, to int, s *scratch) {
 	w := o.w
+	rounded := w.typ == gguf.Q4_1 || w.typ == gguf.Q5_1
 	for r := lo; r < hi; r++ {
 		if !j.c.quantised(w) {
 			row := grow(&s.row, w.cols)
@@ -316,7 +317,7 @@ func (j *matmulJob) plain(o *product, lo, hi, from, to int, s *scratch) {
 		}
 		u, d, m, group := w.unpackRow(r, s)
 		for i := from; i < to; i++ {
-			o.y[i*w.rows+r] = dotUnpacked(u, d, m, group, j.panels[i].panel)
+			o.y[i*w.rows+r] = dotUnpacked(u, d, m, group, rounded, j.panels[i].panel)
 		}
 	}
 }

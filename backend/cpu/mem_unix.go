@@ -11,7 +11,7 @@ import (
 func mapMemory(n int) []byte {
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
-		panic(fmt.Sprintf("cpu: out of memory: %d bytes: %v", n, err))
+		panic(fmt.Errorf("cpu: %d bytes of memory: %w", n, err))
 	}
 	adviseHuge(b)
 	return b

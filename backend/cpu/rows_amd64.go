@@ -77,7 +77,7 @@ func halvesAVX2(dst *float32, src *uint16, n int)
 //go:noescape
 func toHalvesAVX2(dst *uint16, src *float32, n int)
 
-// one row of a panel: q = x / d rounded half to even, d = absmax/127 of each 32; scales = d, d·Σq, and that of each half, m4 bytes apart; blocks are stride bytes apart.
+// one row of a panel: q = x / d rounded half to even, d = absmax/127 of each 32; its scales, m4 bytes apart; blocks are stride bytes apart.
 //
 //go:noescape
 func quantiseAVX2(q *int8, scales *float32, x *float32, blocks int, stride int, m4 int)

@@ -516,7 +516,7 @@ loop:
 	RET
 
 // func quantiseAVX2(q *int8, scales *float32, x *float32, blocks int, stride int, m4 int)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, F16C
 TEXT ·quantiseAVX2(SB), NOSPLIT, $0-48
 	MOVQ         q+0(FP), AX
 	MOVQ         scales+8(FP), CX
@@ -555,24 +555,26 @@ block:
 	VANDPS       X9, X4, X4
 	VBROADCASTSS X4, Y4
 	VDIVSS       X2, X3, X3
+	VCVTPS2PH    $0x00, X3, X9
+	VCVTPH2PS    X9, X9
 	VMULPS       Y4, Y5, Y5
 	VCVTPS2DQ    Y5, Y5
 	VMULPS       Y4, Y6, Y6
 	VCVTPS2DQ    Y6, Y6
-	VPADDD       Y6, Y5, Y9
+	VPADDD       Y6, Y5, Y10
 	VMULPS       Y4, Y7, Y7
 	VCVTPS2DQ    Y7, Y7
 	VMULPS       Y4, Y8, Y8
 	VCVTPS2DQ    Y8, Y8
-	VPADDD       Y8, Y7, Y10
+	VPADDD       Y8, Y7, Y11
 	VPACKSSDW    Y6, Y5, Y5
 	VPACKSSDW    Y8, Y7, Y7
 	VPACKSSWB    Y7, Y5, Y5
 	VPERMD       Y5, Y1, Y5
 	VMOVDQU      Y5, (AX)
-	VMOVSS       X3, (CX)
+	VMOVSS       X9, (CX)
 	MOVQ         CX, R8
-	VPADDD       Y9, Y10, Y4
+	VPADDD       Y10, Y11, Y4
 	VEXTRACTI128 $0x01, Y4, X5
 	VPADDD       X5, X4, X4
 	VPSHUFD      $0x4e, X4, X5
@@ -580,19 +582,14 @@ block:
 	VPSHUFD      $0xb1, X4, X5
 	VPADDD       X5, X4, X4
 	VCVTDQ2PS    X4, X4
-	VMULSS       X3, X4, X4
+	VMULSS       X3, X4, X5
+	VCVTPS2PH    $0x00, X5, X5
+	VCVTPH2PS    X5, X5
+	ADDQ         DI, R8
+	VMOVSS       X5, (R8)
+	VMULSS       X9, X4, X4
 	ADDQ         DI, R8
 	VMOVSS       X4, (R8)
-	VEXTRACTI128 $0x01, Y9, X5
-	VPADDD       X5, X9, X9
-	VPSHUFD      $0x4e, X9, X5
-	VPADDD       X5, X9, X9
-	VPSHUFD      $0xb1, X9, X5
-	VPADDD       X5, X9, X9
-	VCVTDQ2PS    X9, X9
-	VMULSS       X3, X9, X9
-	ADDQ         DI, R8
-	VMOVSS       X9, (R8)
 	VEXTRACTI128 $0x01, Y10, X5
 	VPADDD       X5, X10, X10
 	VPSHUFD      $0x4e, X10, X5
@@ -600,9 +597,19 @@ block:
 	VPSHUFD      $0xb1, X10, X5
 	VPADDD       X5, X10, X10
 	VCVTDQ2PS    X10, X10
-	VMULSS       X3, X10, X10
+	VMULSS       X9, X10, X10
 	ADDQ         DI, R8
 	VMOVSS       X10, (R8)
+	VEXTRACTI128 $0x01, Y11, X5
+	VPADDD       X5, X11, X11
+	VPSHUFD      $0x4e, X11, X5
+	VPADDD       X5, X11, X11
+	VPSHUFD      $0xb1, X11, X5
+	VPADDD       X5, X11, X11
+	VCVTDQ2PS    X11, X11
+	VMULSS       X9, X11, X11
+	ADDQ         DI, R8
+	VMOVSS       X11, (R8)
 	ADDQ         $0x00000080, DX
 	ADDQ         SI, AX
 	ADDQ         SI, CX

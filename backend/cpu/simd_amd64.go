@@ -121,8 +121,8 @@ func convert[D, S any](asm func(dst *D, src *S, n int), twin func(dst []D, src [
 }
 
 func quantiseSIMD(p panel, i int, x []float32) {
-	q, dx, _, _, _ := p.row(i, 0)
-	quantiseAVX2(&q[0], dx, &x[0], len(x)/32, 48*p.m, 4*p.m)
+	q, scales := p.row(i, 0)
+	quantiseAVX2(&q[0], &scales[0], &x[0], len(x)/32, panelBlock*p.m, 4*p.m)
 }
 
 // AVX-512 has row kernels for the common head dimensions; AVX2's take any.

@@ -11,9 +11,9 @@ import (
 
 var matricesAVX512 = map[gguf.Type]matrixKernels{
 	gguf.Q4_0:   {direct: map[int]productFunc{1: mul1Q4x0AVX512, 4: mul4Q4x0AVX512}, unpack: unpackQ4x0AVX512, unpacked: map[int]tileFunc{8: mul8Tile1AVX512, 16: mul16Tile1AVX512}, floats: floatsQ4x0AVX512},
-	gguf.Q4_1:   {direct: map[int]productFunc{1: mul1Q4x1AVX512, 4: mul4Q4x1AVX512}, unpack: unpackQ4x1AVX512, unpacked: map[int]tileFunc{8: mul8Tile1AVX512, 16: mul16Tile1AVX512}, floats: floatsQ4x1AVX512},
+	gguf.Q4_1:   {direct: map[int]productFunc{1: mul1Q4x1AVX512, 4: mul4Q4x1AVX512}, unpack: unpackQ4x1AVX512, unpacked: map[int]tileFunc{8: mul8Tile1RoundedAVX512, 16: mul16Tile1RoundedAVX512}, floats: floatsQ4x1AVX512},
 	gguf.Q5_0:   {direct: map[int]productFunc{1: mul1Q5x0AVX512, 4: mul4Q5x0AVX512}, unpack: unpackQ5x0AVX512, unpacked: map[int]tileFunc{8: mul8Tile1AVX512, 16: mul16Tile1AVX512}, floats: floatsQ5x0AVX512},
-	gguf.Q5_1:   {direct: map[int]productFunc{1: mul1Q5x1AVX512, 4: mul4Q5x1AVX512}, unpack: unpackQ5x1AVX512, unpacked: map[int]tileFunc{8: mul8Tile1AVX512, 16: mul16Tile1AVX512}, floats: floatsQ5x1AVX512},
+	gguf.Q5_1:   {direct: map[int]productFunc{1: mul1Q5x1AVX512, 4: mul4Q5x1AVX512}, unpack: unpackQ5x1AVX512, unpacked: map[int]tileFunc{8: mul8Tile1RoundedAVX512, 16: mul16Tile1RoundedAVX512}, floats: floatsQ5x1AVX512},
 	gguf.Q8_0:   {direct: map[int]productFunc{1: mul1Q8x0AVX512, 4: mul4Q8x0AVX512}, unpack: unpackQ8x0AVX512, unpacked: map[int]tileFunc{8: mul8Tile1AVX512, 16: mul16Tile1AVX512}, floats: floatsQ8x0AVX512},
 	gguf.IQ4_NL: {direct: map[int]productFunc{1: mul1IQ4NLAVX512, 4: mul4IQ4NLAVX512}, unpack: unpackIQ4NLAVX512, unpacked: map[int]tileFunc{8: mul8Tile1AVX512, 16: mul16Tile1AVX512}, floats: floatsIQ4NLAVX512},
 	gguf.Q2_K:   {direct: map[int]productFunc{1: mul1Q2KAVX512, 4: mul4Q2KAVX512}, unpack: unpackQ2KAVX512, unpacked: map[int]tileFunc{8: mul8Tile2AVX512, 16: mul16Tile2AVX512}, floats: floatsQ2KAVX512},
@@ -34,9 +34,9 @@ var addersAVX512 = map[int]addFunc{1: add1F32AVX512, 4: add4F32AVX512, 8: add8F3
 
 var matricesAVX2 = map[gguf.Type]matrixKernels{
 	gguf.Q4_0:   {direct: map[int]productFunc{1: mul1Q4x0AVX2}, unpack: unpackQ4x0AVX2, unpacked: map[int]tileFunc{4: mul4Tile1By8AVX2}, floats: floatsQ4x0AVX2},
-	gguf.Q4_1:   {direct: map[int]productFunc{1: mul1Q4x1AVX2}, unpack: unpackQ4x1AVX2, unpacked: map[int]tileFunc{4: mul4Tile1By8AVX2}, floats: floatsQ4x1AVX2},
+	gguf.Q4_1:   {direct: map[int]productFunc{1: mul1Q4x1AVX2}, unpack: unpackQ4x1AVX2, unpacked: map[int]tileFunc{4: mul4Tile1By8RoundedAVX2}, floats: floatsQ4x1AVX2},
 	gguf.Q5_0:   {direct: map[int]productFunc{1: mul1Q5x0AVX2}, unpack: unpackQ5x0AVX2, unpacked: map[int]tileFunc{4: mul4Tile1By4AVX2}, floats: floatsQ5x0AVX2},
-	gguf.Q5_1:   {direct: map[int]productFunc{1: mul1Q5x1AVX2}, unpack: unpackQ5x1AVX2, unpacked: map[int]tileFunc{4: mul4Tile1By4AVX2}, floats: floatsQ5x1AVX2},
+	gguf.Q5_1:   {direct: map[int]productFunc{1: mul1Q5x1AVX2}, unpack: unpackQ5x1AVX2, unpacked: map[int]tileFunc{4: mul4Tile1By4RoundedAVX2}, floats: floatsQ5x1AVX2},
 	gguf.Q8_0:   {direct: map[int]productFunc{1: mul1Q8x0AVX2}, unpack: unpackQ8x0AVX2, unpacked: map[int]tileFunc{4: mul4Tile1SignedAVX2}, floats: floatsQ8x0AVX2},
 	gguf.IQ4_NL: {direct: map[int]productFunc{1: mul1IQ4NLAVX2}, unpack: unpackIQ4NLAVX2, unpacked: map[int]tileFunc{4: mul4Tile1SignedAVX2}, floats: floatsIQ4NLAVX2},
 	gguf.Q2_K:   {direct: map[int]productFunc{1: mul1Q2KAVX2}, unpack: unpackQ2KAVX2, unpacked: map[int]tileFunc{4: mul4Tile2By8AVX2}, floats: floatsQ2KAVX2},

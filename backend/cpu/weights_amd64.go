@@ -134,6 +134,16 @@ func unpackQ4x1AVX512(dst *byte, w *byte, blocks int)
 //go:noescape
 func floatsQ4x1AVX512(dst *byte, w *byte, blocks int)
 
+// an unpacked tile times a panel of 8 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul8Tile1RoundedAVX512(w *byte, x *byte, y *float32, blocks int, ystride int)
+
+// an unpacked tile times a panel of 16 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul16Tile1RoundedAVX512(w *byte, x *byte, y *float32, blocks int, ystride int)
+
 // tiles of packed Q5x0 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
 //
 //go:noescape
@@ -419,6 +429,11 @@ func unpackQ4x1AVX2(dst *byte, w *byte, blocks int)
 //go:noescape
 func floatsQ4x1AVX2(dst *byte, w *byte, blocks int)
 
+// an unpacked tile times a panel of 4 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul4Tile1By8RoundedAVX2(w *byte, x *byte, y *float32, blocks int, ystride int)
+
 // tiles of packed Q5x0 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
 //
 //go:noescape
@@ -453,6 +468,11 @@ func unpackQ5x1AVX2(dst *byte, w *byte, blocks int)
 //
 //go:noescape
 func floatsQ5x1AVX2(dst *byte, w *byte, blocks int)
+
+// an unpacked tile times a panel of 4 rows; blocks of 32 columns, ystride in bytes.
+//
+//go:noescape
+func mul4Tile1By4RoundedAVX2(w *byte, x *byte, y *float32, blocks int, ystride int)
 
 // tiles of packed Q8x0 times a panel of 1 rows: blocks of 32 columns (of 256 where there are superblocks), ystride in bytes.
 //

@@ -36,6 +36,9 @@ func Open(path string) (*Library, error) {
 		if _, err := os.Stat(named); err != nil {
 			return nil, fmt.Errorf("cuda: library %s: %w", named, errors.Unwrap(err))
 		}
+		if whole, err := filepath.Abs(named); err == nil {
+			named = whole // the loader looks for a name without a slash elsewhere
+		}
 		return open(named)
 	}
 	if self, err := os.Executable(); err == nil {

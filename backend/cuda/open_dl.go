@@ -4,12 +4,15 @@ package cuda
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/ebitengine/purego"
 )
 
 // open loads a library and checks that it speaks our ABI.
 func open(path string) (*Library, error) {
+	runtime.LockOSThread() // the loader keeps its last error a thread
+	defer runtime.UnlockOSThread()
 	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)

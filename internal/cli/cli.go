@@ -83,6 +83,11 @@ func Main(args []string) (code int) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
+			if err, ok := r.(error); ok && errors.Is(err, syscall.ENOMEM) {
+				fmt.Fprintf(e.stderr, "mustafar: out of memory: %v: give a smaller context (-c) or a sparser cache (--sparsity)\n", err)
+				code = exitFailed
+				return
+			}
 			fmt.Fprintf(e.stderr, "mustafar: internal error: %v (this is a bug: please report it with the command line; MUSTAFAR_TRACE=1 shows where)\n", r)
 			if os.Getenv("MUSTAFAR_TRACE") != "" {
 				e.stderr.Write(debug.Stack())

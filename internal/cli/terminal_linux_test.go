@@ -54,7 +54,7 @@ func seen(person, program *os.File) <-chan string {
 func TestProgressBar(t *testing.T) {
 	person, program := openTerminal(t)
 	var stdout strings.Builder
-	cmd := exec.Command("mustafar", "run", "-m", demoModel(t), "-f", longPrompt(t, 200), "-n", "1", "--temp", "0", "-ub", "20")
+	cmd := exec.Command("mustafar", "run", "-m", demoModel(t), "-f", longPrompt(t, 2000), "-n", "1", "--temp", "0", "-ub", "100")
 	cmd.Stdout, cmd.Stderr = &stdout, program
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestProgressBar(t *testing.T) {
 		t.Error(err)
 	}
 	all := <-screen
-	if !strings.Contains(all, "reading the prompt") || !strings.Contains(all, "/200") || !strings.Contains(all, "\r") {
+	if !strings.Contains(all, "reading the prompt") || !strings.Contains(all, "/2000") || !strings.Contains(all, "\r") {
 		t.Fatalf("the terminal shows %q, want a bar", all)
 	}
 	last := all[strings.LastIndex(all, "reading the prompt"):]

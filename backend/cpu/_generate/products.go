@@ -10,13 +10,15 @@ import (
 
 // Products of a tile of 16 rows with M rows of quantised activations. Both come in blocks of 32 columns; a panel's block is
 //
-//	q [M][32] int8    dx [M] f32    s [M] = dx·Σq    s0, s1 [M]: the same of columns 0 … 15 and 16 … 31
+//	q [M][32] int8    dx [M] f32    r [M] = fp16(d·Σq)    s [M] = dx·Σq    s0, s1 [M]: the same of columns 0 … 15 and 16 … 31
 //
-// Every product is, block after block, acc = fma(Σ u·q, d·dx, acc), then acc = fma(m, s, acc), whatever M is and wherever the weights come from: so a
+// where d is absmax/127 and dx = fp16(d), as ggml keeps it. Types of blocks of 32 with a minimum take it times r, as in ggml; the others are exact.
+//
+// Every product is, block after block, acc = fma(Σ u·q, d·dx, acc), then acc = fma(min, s, acc), whatever M is and wherever the weights come from: so a
 // row's result never depends on its neighbours.
 
 // panelBytes is a block of a panel of m rows.
-func panelBytes(m int) int { return 48 * m }
+func panelBytes(m int) int { return 52 * m }
 
 // accumulate adds the products of block b with the panel's block at x to one accumulator a row of activations, some rows together.
 func (l level) accumulate(b block, x Mem, acc []reg.VecVirtual, together int) {
@@ -44,10 +46,14 @@ func (l level) accumulate(b block, x Mem, acc []reg.VecVirtual, together int) {
 
 // addScaled adds group g's share of a product to the accumulator of row t of m: dot·(d·dx), then min·s.
 func (l level) addScaled(b block, g, groups int, dot reg.VecVirtual, x Mem, m, t int, acc reg.VecVirtual) {
-	dx, s := x.Offset(32*m+4*t), x.Offset(36*m+4*t)
-	if groups == 2 {
-		s = x.Offset(4*(10+g)*m + 4*t)
+	array := 2 // s
+	switch {
+	case groups == 2:
+		array = 3 + g
+	case b.rounded:
+		array = 1
 	}
+	dx, s := x.Offset(32*m+4*t), x.Offset(4*(8+array)*m+4*t)
 	scale := l.vec()
 	if l.bytes == 64 {
 		VMULPS_BCST(dx, b.d[g], scale)
@@ -173,7 +179,7 @@ func (l level) productKernel(f format, m int) {
 			} else {
 				p := newNarrow(l.tileKind(f), l, m, x)
 				s.eachQuant(w, p.add)
-				b := block{}
+				b := block{rounded: f.rounded()}
 				s.loadScales(w, &b)
 				for g := range b.d {
 					p.finish(g, b, acc)
@@ -269,29 +275,33 @@ func (l level) unpackKernel(f format) {
 // tileKind is a family of types whose blocks one kernel multiplies once they are unpacked. AVX-512 needs to know only the groups; AVX2 also how many
 // products fit 16 bits, by the size of the weights: of signed ones, whose sign goes to the activations, one.
 type tileKind struct {
-	groups, limit int
-	signed        bool
+	groups, limit   int
+	signed, rounded bool // no minimum; the minimum times the rounded sum
 }
 
 func (l level) tileKind(f format) tileKind {
 	if l.bytes == 64 {
-		return tileKind{groups: f.groups()}
+		return tileKind{groups: f.groups(), rounded: f.rounded()}
 	}
 	s := source{format: f, level: l}
 	if s.signed() {
-		return tileKind{f.groups(), 1, true}
+		return tileKind{f.groups(), 1, true, false}
 	}
-	return tileKind{f.groups(), map[int]int{2: 8, 3: 8, 4: 8, 5: 4, 6: 2}[f.bits], false}
+	return tileKind{f.groups(), map[int]int{2: 8, 3: 8, 4: 8, 5: 4, 6: 2}[f.bits], false, f.rounded()}
 }
 
 func (k tileKind) String() string {
-	if k.limit == 0 {
-		return fmt.Sprintf("Tile%d", k.groups)
+	s := fmt.Sprintf("Tile%d", k.groups)
+	switch {
+	case k.signed:
+		s += "Signed"
+	case k.limit > 0:
+		s += fmt.Sprintf("By%d", k.limit)
 	}
-	if k.signed {
-		return fmt.Sprintf("Tile%dSigned", k.groups)
+	if k.rounded {
+		s += "Rounded"
 	}
-	return fmt.Sprintf("Tile%dBy%d", k.groups, k.limit)
+	return s
 }
 
 // tileKernel multiplies one unpacked tile with one panel of m rows.
@@ -314,7 +324,7 @@ func (l level) tileKernel(kind tileKind, m int) {
 			}
 		}
 		loop(fmt.Sprint("block", slice), n, 1, func() {
-			b := block{}
+			b := block{rounded: kind.rounded}
 			if l.bytes == 64 {
 				for g := range kind.groups {
 					scales(g, &b)

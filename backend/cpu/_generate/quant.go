@@ -13,7 +13,7 @@ func (l level) quantise() {
 	}
 	TEXT("quantise"+l.suffix, NOSPLIT, "func(q *int8, scales *float32, x *float32, blocks, stride, m4 int)")
 	Pragma("noescape")
-	Doc("one row of a panel: q = x / d rounded half to even, d = absmax/127 of each 32; scales = d, d·Σq, and that of each half, m4 bytes apart; blocks are stride bytes apart.")
+	Doc("one row of a panel: q = x / d rounded half to even, d = absmax/127 of each 32; its scales, m4 bytes apart; blocks are stride bytes apart.")
 	q, scales, x := Mem{Base: Load(Param("q"), GP64())}, Mem{Base: Load(Param("scales"), GP64())}, Mem{Base: Load(Param("x"), GP64())}
 	n, stride, m4 := Load(Param("blocks"), GP64()).(reg.GPVirtual), Load(Param("stride"), GP64()), Load(Param("m4"), GP64())
 	abs, order := l.broadcast(0x7fffffff), YMM()
@@ -47,6 +47,9 @@ func (l level) quantise() {
 		VANDPS(nonzero, inverse.AsX(), inverse.AsX())
 		VBROADCASTSS(inverse.AsX(), inverse)
 		VDIVSS(top127, top.AsX(), d)
+		rounded := XMM()
+		VCVTPS2PH(Imm(0), d, rounded)
+		VCVTPH2PS(rounded, rounded)
 		var sum [2]reg.VecVirtual
 		for i, r := range v {
 			VMULPS(inverse, r, r)
@@ -61,12 +64,12 @@ func (l level) quantise() {
 		VPACKSSWB(v[2], v[0], v[0])
 		VPERMD(v[0], order, v[0])
 		VMOVDQU(v[0], q)
-		VMOVSS(d, scales)
+		VMOVSS(rounded, scales)
 		at := GP64()
 		MOVQ(scales.Base, at)
 		half := XMM()
 		VPADDD(sum[0], sum[1], t)
-		for _, s := range []reg.VecVirtual{t, sum[0], sum[1]} {
+		for i, s := range []reg.VecVirtual{t, sum[0], sum[1]} {
 			VEXTRACTI128(Imm(1), s, half)
 			VPADDD(half, s.AsX(), s.AsX())
 			for _, swap := range []uint64{0x4e, 0xb1} {
@@ -74,7 +77,14 @@ func (l level) quantise() {
 				VPADDD(half, s.AsX(), s.AsX())
 			}
 			VCVTDQ2PS(s.AsX(), s.AsX())
-			VMULSS(d, s.AsX(), s.AsX())
+			if i == 0 {
+				VMULSS(d, s.AsX(), half)
+				VCVTPS2PH(Imm(0), half, half)
+				VCVTPH2PS(half, half)
+				ADDQ(m4, at)
+				VMOVSS(half, Mem{Base: at})
+			}
+			VMULSS(rounded, s.AsX(), s.AsX())
 			ADDQ(m4, at)
 			VMOVSS(s.AsX(), Mem{Base: at})
 		}

@@ -17,8 +17,9 @@ import (
 
 // block is what a source leaves in registers.
 type block struct {
-	u    [8]reg.VecVirtual
-	d, m []reg.VecVirtual // one a group
+	u       [8]reg.VecVirtual
+	d, m    []reg.VecVirtual // one a group
+	rounded bool             // m is meant for the rounded sum of activations
 }
 
 // format is how a type's blocks are packed.
@@ -50,6 +51,9 @@ func (f format) groups() int {
 	}
 	return 1
 }
+
+// rounded reports whether ggml multiplies the minimum with a sum of activations in fp16.
+func (f format) rounded() bool { return f.scales == "dm" }
 
 // superblock reports whether blocks come in eights behind a head.
 func (f format) superblock() bool { return scaleSizes[f.scales].head > 0 }
@@ -149,7 +153,7 @@ func (s *source) loadHead(w Mem) {
 
 // load reads the block at w into registers.
 func (s *source) load(w Mem) block {
-	b := block{}
+	b := block{rounded: s.rounded()}
 	s.loadScales(w, &b)
 	s.eachQuant(w, func(k int, u reg.VecVirtual) { b.u[k] = u })
 	return b
